@@ -1,0 +1,306 @@
+"""The component protocols, their config models, and the values that pass between components and the runtime.
+
+A component is one file: a config model, a registration, a class with one method. Its config model is light (pydantic
+only); what its class needs (pyarrow, duckdb, sqlglot, drivers, hooks) is imported inside methods, so that a DAG parse
+never pays for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dataforge.components.fields import ColumnName, DataType, Name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlglot import exp
+
+JsonValue = Any
+"""A value that JSON can hold; `Any` since recursive aliases defeat both mypy and pydantic here."""
+
+WriteDisposition = Literal["append", "replace"]
+
+
+class ComponentConfig(BaseModel):
+    """Base of every component's config: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+
+    type: str
+
+
+class SourceConfig(ComponentConfig):
+    """Base of source configs."""
+
+    columns: dict[ColumnName, DataType] = Field(
+        default_factory=dict,
+        description="Types to give to columns instead of the inferred ones: column name to SQL type.",
+        examples=[{"zip": "text", "amount": "decimal(12,2)"}],
+    )
+
+    def asset(self) -> str | None:
+        """Return what is read as an asset URI, or None where nothing stable can be named."""
+        return None
+
+
+class TransformConfig(ComponentConfig):
+    """Base of transform configs."""
+
+    input: Name | None = Field(
+        default=None,
+        description="Name of the source or of the earlier named transform to read; the previous step when not set.",
+    )
+    name: Name | None = Field(default=None, description="A name under which later transforms can read this result.")
+
+
+class CheckConfig(ComponentConfig):
+    """Base of check configs."""
+
+    severity: Literal["fail", "warn"] = Field(
+        default="fail", description="fail stops the run before anything is loaded; warn is reported and goes on."
+    )
+
+
+class DestinationConfig(ComponentConfig):
+    """Base of destination configs."""
+
+    write_disposition: WriteDisposition = Field(
+        default="append", description="append adds rows; replace leaves only this run's rows."
+    )
+
+    def asset(self) -> str | None:
+        """Return what is written as an asset URI, or None where nothing stable can be named."""
+        return None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An Airflow connection as a plain value; its secrets never show in a repr."""
+
+    id: str
+    type: str = ""
+    host: str = ""
+    port: int | None = None
+    login: str = ""
+    password: str = field(default="", repr=False)
+    schema: str = ""
+    extra: Mapping[str, JsonValue] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class RunValues:
+    """What `${…}` in a config may stand for during one run. Instants are timezone-aware."""
+
+    params: Mapping[str, JsonValue] = field(default_factory=dict)
+    data_interval_start: datetime | None = None
+    data_interval_end: datetime | None = None
+    run_id: str = "manual"
+
+
+@dataclass(frozen=True)
+class ExtractContext:
+    """What a source may use while it reads.
+
+    `connection` looks an Airflow connection up by id; `scratch` is an empty local folder that is removed afterwards;
+    `sample` is the number of rows that are enough (preview), or None for all; `log` takes a message and fields.
+    """
+
+    connection: Callable[[str], Connection]
+    scratch: Path
+    values: RunValues = field(default_factory=RunValues)
+    sample: int | None = None
+    log: Callable[..., None] = lambda message, **fields: None
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    """What a destination may use while it writes. `run_key` is the same for every attempt of one run."""
+
+    connection: Callable[[str], Connection]
+    scratch: Path
+    run_key: str
+    dag_id: str = ""
+    values: RunValues = field(default_factory=RunValues)
+    log: Callable[..., None] = lambda message, **fields: None
+
+
+@dataclass(frozen=True)
+class Files:
+    """Local files that the engine scans itself; `options` are reader options of that format.
+
+    csv:     delimiter, quote, escape, header (bool), null_values (list of str), encoding: as DuckDB's read_csv names
+    json:    format ("newline_delimited" or "array"), and `records` is already applied
+    parquet: none
+    CSV and JSON are untyped: the runtime types them over all rows.
+    """
+
+    format: Literal["csv", "json", "parquet"]
+    paths: tuple[Path, ...]
+    options: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Typed records: an Arrow stream, read once, front to back."""
+
+    reader: pa.RecordBatchReader
+
+
+@dataclass(frozen=True)
+class Records:
+    """Untyped records as JSON objects, page by page; the runtime lands them and types them over all rows."""
+
+    pages: Iterable[list[dict[str, JsonValue]]]
+
+
+Extracted = Files | Batches | Records
+
+
+class Source(Protocol):
+    """Reads records. Built with its config; a new instance for each extract."""
+
+    def __init__(self, config: Any) -> None: ...
+
+    def extract(self, context: ExtractContext) -> Extracted:
+        """Return the records; opened lazily, closed by exhausting or by garbage collection."""
+        ...
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A source or destination whose connection can be tried."""
+
+    def check(self, context: ExtractContext) -> str:
+        """Return one sentence that says what was reached; raise a DataForgeError that says what was not."""
+        ...
+
+
+@runtime_checkable
+class Discoverable(Protocol):
+    """A source that can tell its columns without reading its records."""
+
+    def discover(self, context: ExtractContext) -> dict[str, str]:
+        """Return column names to SQL types in DuckDB's spelling, in order."""
+        ...
+
+
+Columns = Mapping[str, str]
+"""Column names to SQL types in DuckDB's spelling, in order."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A named input of a transform or check: a table to select from, and its columns when they are known."""
+
+    name: str
+    columns: Columns | None = None
+
+    def table(self) -> exp.Table:
+        """Return the quoted table expression to select from."""
+        from sqlglot import exp
+
+        return exp.to_table(exp.to_identifier(self.name, quoted=True))
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a transform's SQL may refer to besides its input: other named relations, and the run's values."""
+
+    relations: Mapping[str, Relation] = field(default_factory=dict)
+    values: RunValues | None = None
+
+
+class Transform(Protocol):
+    """Turns relations into a relation: no I/O, no engine."""
+
+    def __init__(self, config: Any) -> None: ...
+
+    def apply(self, relation: Relation, scope: Scope) -> exp.Query:
+        """Return a query over `relation`; raise ConfigError with paths relative to this transform's config."""
+        ...
+
+
+class ArrowTransform(Protocol):
+    """A transform in Python, from an installed package; it takes and gives Arrow batches as they stream by."""
+
+    def __init__(self, config: Any) -> None: ...
+
+    def schema(self, schema: pa.Schema) -> pa.Schema:
+        """Return the schema of the batches that `apply_batches` yields for input of `schema`."""
+        ...
+
+    def apply_batches(self, batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        """Yield transformed batches."""
+        ...
+
+
+@dataclass(frozen=True)
+class CheckQueries:
+    """How a check is measured.
+
+    `count` gives one row (violations bigint, checked bigint); `examples` gives violating rows, the caller limits them.
+    """
+
+    count: exp.Query
+    examples: exp.Query | None = None
+
+
+class Check(Protocol):
+    """Says what is wrong with a relation, as queries: no I/O, no engine."""
+
+    def __init__(self, config: Any) -> None: ...
+
+    def queries(self, relation: Relation, scope: Scope) -> CheckQueries:
+        """Return the queries that measure this check on `relation`."""
+        ...
+
+    def describe(self, violations: int, checked: int) -> str:
+        """Return one sentence for a result with violations."""
+        ...
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a destination can do; validation asks this value, never the type."""
+
+    dispositions: frozenset[str]
+    transactional: bool
+    kind: Literal["table", "files"]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did: rows and bytes are of this load, `target` is how a person would name the place."""
+
+    target: str
+    rows: int
+    bytes: int = 0
+    seconds: float = 0.0
+    created: bool = False
+
+
+class Incoming(Protocol):
+    """The rows to load. `reader` may be called again for another pass from the front."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    def reader(self) -> pa.RecordBatchReader: ...
+
+
+class Destination(Protocol):
+    """Writes records; one load is one transaction."""
+
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, config: Any) -> None: ...
+
+    def load(self, incoming: Incoming, context: LoadContext) -> LoadReport:
+        """Write all rows of `incoming` or none; raise TransientError, TerminalError or ConfigError."""
+        ...

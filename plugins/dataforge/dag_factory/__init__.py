@@ -1,0 +1,1 @@
+"""From a pipeline config to an Airflow DAG."""

@@ -1,0 +1,112 @@
+"""The error tree, sorted by what the caller does next.
+
+DataForgeError
+    ConfigError         fix the config: carries problems, each with a place in the config
+    TransientError      try again: the same call may succeed later
+    TerminalError       give up: trying again cannot help
+        CheckFailed     the data broke a check of severity "fail"
+    RecordError         set one record aside: its value does not fit
+
+Texts are bounded and hold no secret values and no row values beyond the few examples a check was asked to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+MAX_MESSAGE = 2_000
+
+
+def bounded(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Return `text`, cut to `limit` characters with a mark where something is missing."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a config, told by the part that knows; the config layer adds file, line and column.
+
+    `path` is the list of keys and indexes from the root of the pipeline config to the value.
+    """
+
+    code: str
+    message: str
+    path: tuple[str | int, ...] = ()
+    suggestion: str | None = None
+    allowed: tuple[str, ...] = ()
+    severity: str = "error"
+
+    def under(self, *prefix: str | int) -> Problem:
+        """Return the same problem with its path put below `prefix`."""
+        return Problem(
+            self.code, self.message, (*prefix, *self.path), self.suggestion, self.allowed, self.severity
+        )
+
+    def __str__(self) -> str:
+        place = "/" + "/".join(map(str, self.path))
+        hint = f" ({self.suggestion})" if self.suggestion else ""
+        return f"{place}: {self.message}{hint}"
+
+
+class DataForgeError(Exception):
+    """Base of all errors that DataForge raises on purpose; its text is fit for a user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(bounded(message))
+
+
+class ConfigError(DataForgeError):
+    """The config must be changed; `problems` say where and how."""
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+    def under(self, *prefix: str | int) -> ConfigError:
+        """Return the same error with every path put below `prefix`."""
+        return ConfigError(problem.under(*prefix) for problem in self.problems)
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
+
+class TransientError(DataForgeError):
+    """The same call may succeed later: a server away, a lock, a time-out."""
+
+
+class TerminalError(DataForgeError):
+    """Trying again cannot help: a missing right, a missing file, an answer that makes no sense."""
+
+
+@dataclass(frozen=True)
+class CheckFailure:
+    """One broken check: how many of how many rows, with at most five examples."""
+
+    check: str
+    message: str
+    violations: int
+    checked: int
+    examples: tuple[dict[str, object], ...] = field(default=())
+
+
+class CheckFailed(TerminalError):
+    """Checks of severity "fail" found violations; nothing was loaded."""
+
+    def __init__(self, failures: Iterable[CheckFailure]) -> None:
+        self.failures = tuple(failures)
+        super().__init__("; ".join(failure.message for failure in self.failures))
+
+    def __reduce__(self) -> tuple[type[CheckFailed], tuple[tuple[CheckFailure, ...]]]:
+        return type(self), (self.failures,)
+
+
+class RecordError(DataForgeError):
+    """One record does not fit; `position` says which, in the source's own terms."""
+
+    def __init__(self, message: str, position: str = "") -> None:
+        self.position = position
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[RecordError], tuple[str, str]]:
+        return type(self), (str(self), self.position)

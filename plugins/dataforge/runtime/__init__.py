@@ -1,0 +1,1 @@
+"""What happens inside tasks: staging, extract, typing, transform, checks, load."""

@@ -1,0 +1,1 @@
+"""Engines that run transforms; DuckDB is the embedded one."""

@@ -1,0 +1,117 @@
+"""What a deployment decides, read once: Airflow's section [dataforge] and the environment variables that stand for it.
+
+`AIRFLOW__DATAFORGE__STAGING_URL` beats `staging_url` in the section `[dataforge]` of airflow.cfg, as everywhere in
+Airflow. Both are read here without importing Airflow, whose import takes seconds that a command line tool can't spare.
+"""
+
+from __future__ import annotations
+
+import os
+from configparser import ConfigParser, Error
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ENV_PREFIX = "AIRFLOW__DATAFORGE__"
+
+
+def airflow_home() -> Path:
+    """Return Airflow's home folder, by Airflow's own rule."""
+    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser().absolute()
+
+
+class Settings(BaseModel):
+    """One value for every decision of the deployment. Folders are absolute; relative ones hang below Airflow's home."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    configs_folder: Path = Field(
+        default_factory=lambda: airflow_home() / "configs", description="The watched folder of pipeline configs."
+    )
+    data_folders: tuple[Path, ...] = Field(
+        default=(),
+        description="Folders that path sources may read, colon-separated. The configs folder and the output folder "
+        "are always among them. Relative paths in configs are looked up in this order.",
+    )
+    output_folder: Path = Field(
+        default_factory=lambda: airflow_home() / "dataforge" / "output",
+        description="The folder below which file and DuckDB destinations write.",
+    )
+    staging_url: str = Field(
+        default_factory=lambda: f"file://{airflow_home()}/dataforge/staging",
+        description="Where batches wait between tasks: a file:// or s3:// URL that all workers reach.",
+    )
+    staging_connection: str | None = Field(
+        default=None, description="Airflow connection (type aws) with the keys and endpoint of an s3:// staging URL."
+    )
+    staging_retention_hours: float = Field(
+        default=72, gt=0, description="Age in hours after which left-over staging folders are removed."
+    )
+    scratch_folder: Path | None = Field(
+        default=None, description="Local folder for spill and temporary files; the system's own when not set."
+    )
+    memory_limit_mb: int = Field(default=192, ge=64, description="Memory of the embedded engine, in MiB, per task.")
+    threads: int = Field(default=2, ge=1, description="Threads of the embedded engine, per task.")
+    shard_above: int = Field(
+        default=500, ge=1, description="Above this number of configs the bundle packs several into one DAG file."
+    )
+    max_config_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest accepted config file, in bytes.")
+    max_response_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=1_000, description="Largest accepted single HTTP answer after decompression."
+    )
+    allow_private_hosts: bool = Field(
+        default=True,
+        description="Whether HTTP connections may lead to loopback and private addresses. Link-local metadata "
+        "addresses are always refused.",
+    )
+
+    @property
+    def readable_folders(self) -> tuple[Path, ...]:
+        """All folders that path sources may read, in look-up order."""
+        return (*self.data_folders, self.configs_folder, self.output_folder)
+
+
+def from_mapping(values: dict[str, str]) -> Settings:
+    """Build settings from option names and texts, as they stand in airflow.cfg or the environment."""
+    parsed: dict[str, object] = {name: value for name, value in values.items() if value != ""}
+    if "data_folders" in parsed:
+        parsed["data_folders"] = tuple(_folder(part) for part in str(parsed["data_folders"]).split(":") if part)
+    for name in ("configs_folder", "output_folder", "scratch_folder"):
+        if name in parsed:
+            parsed[name] = _folder(str(parsed[name]))
+    return Settings.model_validate(parsed)
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the deployment's settings; read once per process (`get_settings.cache_clear()` reads them again)."""
+    return from_mapping({**_config_section("dataforge"), **_environment()})
+
+
+def config_option(section: str, option: str) -> str | None:
+    """Return one option of Airflow's own configuration, without importing Airflow; None when it is not set."""
+    by_env = os.environ.get(f"AIRFLOW__{section.upper()}__{option.upper()}")
+    return by_env if by_env is not None else _config_section(section).get(option)
+
+
+def _folder(text: str) -> Path:
+    return Path(os.path.normpath(airflow_home() / Path(text).expanduser()))
+
+
+def _environment() -> dict[str, str]:
+    return {
+        name.removeprefix(ENV_PREFIX).lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(ENV_PREFIX)
+    }
+
+
+def _config_section(section: str) -> dict[str, str]:
+    path = Path(os.environ.get("AIRFLOW_CONFIG", airflow_home() / "airflow.cfg")).expanduser()
+    parser = ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read(path, encoding="utf-8")
+    except (Error, UnicodeDecodeError):
+        return {}
+    return dict(parser[section]) if parser.has_section(section) else {}
