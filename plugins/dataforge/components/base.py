@@ -205,15 +205,20 @@ class Relation:
         """Return the quoted table expression to select from."""
         from sqlglot import exp
 
-        return exp.to_table(exp.to_identifier(self.name, quoted=True))
+        return exp.Table(this=exp.to_identifier(self.name, quoted=True))
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a transform's SQL may refer to besides its input: other named relations, and the run's values."""
+    """What a transform's SQL may refer to besides its input: other named relations, and the run's values.
+
+    `params` are the declared run parameters, name to type ("string", "integer", "number", "boolean", "date",
+    "datetime"), or None where they are not at hand; `values` is None while a config is only validated.
+    """
 
     relations: Mapping[str, Relation] = field(default_factory=dict)
     values: RunValues | None = None
+    params: Mapping[str, str] | None = None
 
 
 class Transform(Protocol):

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
-    AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SerializeAsAny,
+    Tag,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -35,11 +38,13 @@ from dataforge.components.base import (
 )
 from dataforge.components.fields import Duration, Name, parse_duration
 from dataforge.components.registry import KINDS
+from dataforge.config.cron import check_cron
+from dataforge.config.shapes import shape_of, type_name, wrong_types
 from dataforge.errors import ConfigError, Problem
 
 PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
-_CRON = re.compile(r"\A(?:[\d*/,#LW?A-Za-z-]+\s+){4,5}[\d*/,#LW?A-Za-z-]+\Z")
 _INTERVAL = re.compile(r"\A(?:every\s+)?(\S+)\Z")
+_DATE = re.compile(r"\A\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
 
 class Part(BaseModel):
@@ -57,44 +62,124 @@ class AssetRef(Part):
 class AnyAsset(Part):
     """Run when any of these is updated."""
 
-    any: tuple[AssetExpression, ...] = Field(min_length=1)
+    any: tuple[_Asset, ...] = Field(min_length=1, description="Asset expressions, of which one suffices.")
 
 
 class AllAssets(Part):
     """Run when all of these have been updated."""
 
-    all: tuple[AssetExpression, ...] = Field(min_length=1)
+    all: tuple[_Asset, ...] = Field(min_length=1, description="Asset expressions, all of which are needed.")
 
 
 AssetExpression = AssetRef | AnyAsset | AllAssets
+_ASSETS: dict[str, type[Part]] = {"asset": AssetRef, "any": AnyAsset, "all": AllAssets}
+
+
+def _asset_branch(value: Any) -> str:
+    """Name the one branch of the union to report errors from: by the key, the nearest key, else a single asset."""
+    keys = [*value] if isinstance(value, Mapping) else [key for key, model in _ASSETS.items() if type(value) is model]
+    near = (close[0] for key in keys if (close := difflib.get_close_matches(str(key), _ASSETS, n=1)))
+    return f"({next((key for key in keys if key in _ASSETS), None) or next(near, 'asset')})"
+
+
+def _schedule_branch(value: Any) -> str:
+    return _asset_branch(value) if isinstance(value, Mapping | Part) else "(text)"
+
+
+_Asset = Annotated[
+    Annotated[AssetRef, Tag("(asset)")] | Annotated[AnyAsset, Tag("(any)")] | Annotated[AllAssets, Tag("(all)")],
+    Discriminator(_asset_branch),
+]
 AnyAsset.model_rebuild()
 AllAssets.model_rebuild()
 
 
 def check_schedule(text: str) -> str:
     """Return `text` when it is a preset, a cron expression or an interval such as `every 15m`."""
-    if text in PRESETS or _CRON.match(text):
+    if text in PRESETS:
         return text
     if text.startswith("@"):
         near = difflib.get_close_matches(text, PRESETS, n=1)
-        raise ValueError(f"{text!r} is not a preset; " + (f"did you mean {near[0]!r}?" if near else ", ".join(PRESETS)))
-    interval(text)
+        raise MisfitError(f"{text!r} is not a preset", f"did you mean {near[0]!r}?" if near else None, PRESETS)
+    if len(text.split()) >= 5:
+        check_cron(text)
+    else:
+        interval(text)
     return text
 
 
-def interval(text: str) -> Any:
+def interval(text: str) -> timedelta:
     """Return the timedelta of `every 15m` or `15m`; ValueError when `text` is no interval."""
     match = _INTERVAL.match(text)
     try:
-        return parse_duration(match[1] if match else text)
-    except ValueError:
+        value = parse_duration(match[1] if match else text)
+    except (ValueError, OverflowError):
         raise ValueError(
             f"{text!r} is no schedule: a cron expression such as '0 6 * * *', a preset such as '@daily', an interval "
             "such as 'every 15m', an asset expression, or null"
         ) from None
+    if value < timedelta(seconds=1):
+        raise ValueError(f"{text!r} is too short an interval: at least 1s is needed")
+    return value
 
 
-ScheduleText = Annotated[str, AfterValidator(check_schedule), Field(examples=["@daily", "0 6 * * *", "every 15m"])]
+class MisfitError(ValueError):
+    """A ValueError that also knows what would be right, and where below the validated value the fault lies."""
+
+    def __init__(
+        self,
+        message: str,
+        suggestion: str | None = None,
+        allowed: tuple[str, ...] = (),
+        *,
+        code: str | None = None,
+        path: tuple[str | int, ...] = (),
+    ) -> None:
+        self.suggestion = suggestion or (f"one of: {', '.join(allowed)}" if allowed else None)
+        self.allowed, self.code, self.path = allowed, code, path
+        super().__init__(message)
+
+
+def parse_instant(value: Any) -> Any:
+    """Return the date or datetime that an ISO 8601 text names; ValueError for anything else."""
+    if isinstance(value, date):
+        return value
+    if not isinstance(value, str):
+        message = f"must be a date as text, not {type_name(value)}"
+        raise MisfitError(message, "write it like '2025-01-31'", code="wrong-type")
+    try:
+        if _DATE.match(value):
+            return date.fromisoformat(value)
+        return datetime.fromisoformat(f"{value[:-1]}+00:00" if value[-1:] in ("Z", "z") else value)
+    except ValueError:
+        raise MisfitError(
+            f"{value!r} is no date", "write it like '2025-01-31', '2025-01-31T06:00:00' or '2025-01-31T06:00:00+01:00'"
+        ) from None
+
+
+ScheduleText = Annotated[
+    str,
+    AfterValidator(check_schedule),
+    Field(min_length=1, max_length=200, examples=["@daily", "0 6 * * *", "every 15m"]),
+]
+Schedule = Annotated[
+    Annotated[ScheduleText, Tag("(text)")]
+    | Annotated[AssetRef, Tag("(asset)")]
+    | Annotated[AnyAsset, Tag("(any)")]
+    | Annotated[AllAssets, Tag("(all)")],
+    Discriminator(_schedule_branch),
+]
+Instant = Annotated[
+    date | datetime,
+    BeforeValidator(parse_instant),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "anyOf": [{"format": "date"}, {"format": "date-time"}],
+            "examples": ["2025-01-31", "2025-01-31T06:00:00"],
+        }
+    ),
+]
 
 
 class DefaultArgs(Part):
@@ -159,11 +244,19 @@ def check_param(name: str, param: Param, value: JsonValue) -> JsonValue:
     return value
 
 
-def _shorthand_param(value: JsonValue) -> JsonValue:
-    if isinstance(value, Mapping) or isinstance(value, Param):
+def _shorthand_param(value: Any) -> Any:
+    if isinstance(value, Mapping | Param):
         return value
+    if value is None or isinstance(value, list):
+        message = f"must be a default value or an object, not {type_name(value)}"
+        raise MisfitError(message, 'write for example {"type": "string"}', code="wrong-type")
     kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
     return {"type": kinds.get(type(value), "string"), "default": value}
+
+
+ParamField = Annotated[
+    Param, BeforeValidator(_shorthand_param, json_schema_input_type=Param | str | bool | int | float)
+]
 
 
 class PipelineConfig(Part):
@@ -174,14 +267,13 @@ class PipelineConfig(Part):
     )
     dag_id: Name = Field(description="Name of the pipeline and of its DAG.", examples=["orders_daily"])
     description: str = Field(default="", max_length=5000, description="What it does, in a sentence or two.")
-    schedule: ScheduleText | AssetExpression | None = Field(
+    schedule: Schedule | None = Field(
         default=None,
-        validation_alias=AliasChoices("schedule", "schedule_interval"),
         description="A cron expression, a preset (@daily), an interval (every 15m), an asset expression "
         '({"asset": "warehouse/sales.orders"}, {"any": […]}, {"all": […]}), or null for runs by hand.',
     )
-    start_date: date | datetime | None = Field(default=None, description="First instant that scheduled runs cover.")
-    end_date: date | datetime | None = Field(default=None, description="Last instant that scheduled runs cover.")
+    start_date: Instant | None = Field(default=None, description="First instant that scheduled runs cover.")
+    end_date: Instant | None = Field(default=None, description="Last instant that scheduled runs cover.")
     timezone: str = Field(default="UTC", description="IANA name of the time zone of schedule and dates.")
     catchup: bool = Field(default=False, description="Run the intervals missed since start_date.")
     max_active_runs: int = Field(default=1, ge=1, le=1000, description="Runs that may be under way at once.")
@@ -190,7 +282,7 @@ class PipelineConfig(Part):
     )
     owner: str | None = Field(default=None, max_length=200, description="Who answers for it; beats default_args.owner.")
     default_args: DefaultArgs = Field(default_factory=DefaultArgs, description="Settings of every task.")
-    params: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")], Param] = Field(
+    params: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")], ParamField] = Field(
         default_factory=dict, description="Run parameters: a default value, or an object with type and limits."
     )
     source: SerializeAsAny[SourceConfig] | None = Field(default=None, description="Where records come from.")
@@ -209,11 +301,6 @@ class PipelineConfig(Part):
     )
     engine: Literal["duckdb"] = Field(default="duckdb", description="Where transforms run.")
 
-    @field_validator("params", mode="before")
-    @classmethod
-    def _shorthand_params(cls, value: Any) -> Any:
-        return {name: _shorthand_param(param) for name, param in value.items()} if isinstance(value, Mapping) else value
-
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, value: str) -> str:
@@ -226,12 +313,31 @@ class PipelineConfig(Part):
     @model_validator(mode="after")
     def _consistent(self) -> PipelineConfig:
         if (self.source is None) == (not self.sources):
-            raise ValueError("exactly one of 'source' and 'sources' is needed")
+            if self.source is None:
+                raise MisfitError("one of 'source' and 'sources' is needed", code="missing-key")
+            message = "'source' and 'sources' are both given; exactly one is needed"
+            raise MisfitError(message, code="conflicting-keys", path=("sources",))
         if isinstance(self.destination, tuple) and not self.destination:
-            raise ValueError("'destination' is an empty list; at least one destination is needed")
-        if self.start_date and self.end_date and _day(self.end_date) < _day(self.start_date):
-            raise ValueError(f"end_date {self.end_date} is before start_date {self.start_date}")
+            raise MisfitError("must have at least 1 item, not 0", path=("destination",))
+        if self.starts_at and self.ends_at and self.ends_at < self.starts_at:
+            raise MisfitError(f"{self.end_date} is before start_date {self.start_date}", path=("end_date",))
         return self
+
+    @property
+    def starts_at(self) -> datetime | None:
+        """`start_date` as an aware instant: without an offset of its own it is read in `timezone`."""
+        return self._aware(self.start_date, time.min)
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """`end_date` as an aware instant; a mere date means the end of that day."""
+        return self._aware(self.end_date, time.max)
+
+    def _aware(self, value: date | datetime | None, at: time) -> datetime | None:
+        if value is None:
+            return None
+        instant = value if isinstance(value, datetime) else datetime.combine(value, at)
+        return instant if instant.tzinfo else instant.replace(tzinfo=ZoneInfo(self.timezone))
 
     @property
     def inputs(self) -> dict[str, SourceConfig]:
@@ -246,24 +352,43 @@ class PipelineConfig(Part):
 
 def parse(data: Mapping[str, Any]) -> PipelineConfig:
     """Return the config that `data` describes; ConfigError with every problem, paths from the root of `data`."""
+    if not isinstance(data, Mapping):
+        raise ConfigError(Problem("wrong-type", f"a pipeline config must be an object, not {type_name(data)}"))
     problems: list[Problem] = []
     top = dict(data)
+    if "schedule_interval" in top:
+        if "schedule" in top:
+            message = "'schedule' and its older name 'schedule_interval' are both given"
+            problems.append(Problem("conflicting-keys", message, ("schedule_interval",), "remove 'schedule_interval'"))
+        top["schedule"] = top.pop("schedule_interval")
     for path, kind, holder, key in _slots(top):
-        try:
-            holder[key] = _component(kind, holder[key])
-        except ConfigError as error:
-            problems += error.under(*path).problems
-            holder[key] = KINDS[kind][1].model_construct()
+        holder[key] = _component(kind, holder[key], path, problems)
+    problems += wrong_types(shape_of(PipelineConfig), top)
     try:
         config = PipelineConfig.model_validate(top)
     except ValidationError as error:
-        problems += problems_of(error, PipelineConfig)
+        problems = merge(problems, problems_of(error, PipelineConfig, top))
     if problems:
         raise ConfigError(problems)
     return config
 
 
-def _component(kind: str, value: Any) -> ComponentConfig:
+def merge(first: Iterable[Problem], then: Iterable[Problem]) -> list[Problem]:
+    """Return all of `first` and what `then` says about places that `first` doesn't mention."""
+    known = {problem.path: problem for problem in first}
+    return [*first, *(problem for problem in then if problem.path not in known)]
+
+
+def _component(kind: str, value: Any, path: tuple[str | int, ...], problems: list[Problem]) -> ComponentConfig:
+    """Return the component's config; when it is wrong, a stand-in, after adding what is wrong to `problems`."""
+    try:
+        return _parse_component(kind, value)
+    except ConfigError as error:
+        problems += error.under(*path).problems
+        return KINDS[kind][1].model_construct(type="")
+
+
+def _parse_component(kind: str, value: Any) -> ComponentConfig:
     registry, base = KINDS[kind]
     if isinstance(value, base):
         return value
@@ -274,16 +399,20 @@ def _component(kind: str, value: Any) -> ComponentConfig:
             Problem(
                 "missing-key" if "type" not in value else "wrong-type",
                 f"{kind} needs a text 'type' that names its kind",
-                () if "type" not in value else ("type",),
+                ("type",),
                 suggestion=f"one of: {', '.join(registry.types())}",
                 allowed=tuple(registry.types()),
             )
         )
-    model = registry.get(value["type"]).config
+    model: type[ComponentConfig] = registry.get(value["type"]).config
+    problems = wrong_types(shape_of(model), value)
     try:
-        return model.model_validate(value)
+        config = model.model_validate(value)
     except ValidationError as error:
-        raise ConfigError(problems_of(error, model)) from None
+        raise ConfigError(merge(problems, problems_of(error, model, value))) from None
+    if problems:
+        raise ConfigError(problems)
+    return config
 
 
 def _slots(top: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str, Any, Any]]:
@@ -303,67 +432,11 @@ def _slots(top: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str, An
             yield (key,), kind, top, key
 
 
-_CODES = {"missing": "missing-key", "extra_forbidden": "unknown-key", "value_error": "invalid-value"}
+def problems_of(error: ValidationError, model: type[BaseModel], data: Any = None) -> list[Problem]:
+    """Return pydantic's errors as problems: stable codes, near names, one problem for each wrong place.
 
+    `data` is the value that was validated; with it, names of union branches are told from keys of the config for sure.
+    """
+    from dataforge.config.validation import problems
 
-def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """Return pydantic's errors as problems: stable codes, near names for unknown keys, union branches folded."""
-    found: dict[tuple[str | int, ...], Problem] = {}
-    for item in error.errors(include_url=False, include_context=False, include_input=True):
-        path = tuple(part for part in item["loc"] if not _is_branch(part))
-        kind = item["type"]
-        message, suggestion, allowed = item["msg"].removeprefix("Value error, "), None, ()
-        code = _CODES.get(kind, "wrong-type" if "type" in kind or "parsing" in kind else "invalid-value")
-        if kind == "extra_forbidden":
-            allowed = tuple(_keys_at(model, path[:-1]))
-            near = difflib.get_close_matches(str(path[-1]), allowed, n=1)
-            message = f"unknown key {path[-1]!r}"
-            suggestion = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(allowed)}"
-        elif kind == "missing":
-            message = f"key {path[-1]!r} is missing"
-        elif code == "wrong-type":
-            message = f"{message}, not {type_name(item['input'])}"
-        if path in found:  # another branch of the same union said so already
-            if message not in found[path].message and code != "unknown-key":
-                found[path] = Problem(found[path].code, f"{found[path].message}; or {message}", path)
-            continue
-        found[path] = Problem(code, message, path, suggestion, allowed)
-    return list(found.values())
-
-
-def _is_branch(part: str | int) -> bool:
-    """Whether a part of pydantic's location names a branch of a union or a validator, not a key of the config."""
-    return isinstance(part, str) and (
-        part in _BRANCHES or "[" in part or part.startswith(("function-", "lax-or-strict", "tagged-union"))
-    )
-
-
-_BRANCHES = {"str", "AssetRef", "AnyAsset", "AllAssets", "datetime", "SourceConfig", "DestinationConfig"}
-
-
-def _keys_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """Return the keys allowed at `path`, following fields that are models themselves."""
-    for part in path:
-        inner = model.model_fields.get(str(part))
-        found = _model_in(inner.annotation) if inner else None
-        if found is None:
-            continue
-        model = found
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)
-
-
-def type_name(value: Any) -> str:
-    """Return the JSON name of a value's type, with its article where a sentence needs one."""
-    names = {bool: "true/false", int: "a number", float: "a number", str: "text", type(None): "null"}
-    names |= {dict: "an object", list: "a list", tuple: "a list"}
-    return names.get(type(value), type(value).__name__)
-
-
-def _day(value: date | datetime) -> date:
-    return value.date() if isinstance(value, datetime) else value
+    return problems(error, model, data)

@@ -1,0 +1,1 @@
+"""The benchmarks: DataForge beside `psql \\copy`, dlt, dag-factory and hand-written DAGs, in one run on one machine."""

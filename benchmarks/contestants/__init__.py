@@ -1,0 +1,1 @@
+"""Programs that the scenarios start, each in a process of its own; they print one JSON object or nothing."""

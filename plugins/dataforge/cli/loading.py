@@ -1,0 +1,74 @@
+"""From a path on the command line to valid pipelines, or to findings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataforge.errors import ConfigError, Problem, TerminalError
+from dataforge.settings import ENV_PREFIX, get_settings
+
+if TYPE_CHECKING:
+    from dataforge.config.files import FileResult, Loaded
+
+
+def configs_root(path: Path) -> Path:
+    """Return the configs folder that `path` belongs to: where its defaults and its data files are looked up.
+
+    The deployment's own when `path` lies below it; else the nearest folder above named `configs`; else the outermost
+    of the folders above that hold a defaults.json without a gap; else the file's own folder.
+    """
+    folder = (path if path.is_dir() else path.parent).resolve()
+    watched = get_settings().configs_folder.resolve()
+    if folder.is_relative_to(watched):
+        return watched
+    for candidate in (folder, *folder.parents):
+        if candidate.name == "configs":
+            return candidate
+    while (folder.parent / "defaults.json").is_file():
+        folder = folder.parent
+    return folder
+
+
+def use_root(path: Path) -> Path:
+    """Make the configs folder of `path` the deployment's, unless the environment names one; return it."""
+    root = configs_root(path)
+    if os.environ.setdefault(f"{ENV_PREFIX}CONFIGS_FOLDER", str(root)) == str(root):
+        get_settings.cache_clear()
+    return root
+
+
+def read_one(path: Path) -> FileResult:
+    """Read one config file with its defaults; warnings go to standard error. TerminalError when there is no file."""
+    from dataforge.config.files import read_file
+    from dataforge.config.report import as_text
+
+    if not path.is_file():
+        raise TerminalError(f"there is no config file {str(path)!r}")
+    result = read_file(path, root=use_root(path))
+    if result.findings:
+        print(as_text(result.findings), file=sys.stderr)
+    return result
+
+
+def load_one(path: Path, dag_id: str | None = None) -> Loaded:
+    """Return the one valid pipeline of a file, or the one named; findings are printed and stop the command."""
+    result = read_one(path)
+    if any(finding.severity == "error" for finding in result.findings):
+        raise InvalidConfig(path)
+    names = [loaded.config.dag_id for loaded in result.pipelines]
+    chosen = [loaded for loaded in result.pipelines if dag_id in (None, loaded.config.dag_id)]
+    if len(chosen) == 1:
+        return chosen[0]
+    wanted = f"describes no pipeline {dag_id!r}" if dag_id else f"describes {len(names)} pipelines"
+    raise ConfigError(Problem("which-pipeline", f"{path} {wanted}", (), f"pass --dag-id, one of: {', '.join(names)}"))
+
+
+class InvalidConfig(ConfigError):
+    """The config has findings of severity error, which have been printed already."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(())
+        self.path = path

@@ -1,0 +1,119 @@
+"""`run` and `preview`: pipelines without a scheduler, by the same code path as the tasks."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dataforge.cli.loading import load_one
+from dataforge.cli.output import print_json, print_table, progress
+from dataforge.components.base import JsonValue
+from dataforge.config.pipeline import Param, PipelineConfig
+from dataforge.runtime.context import TaskContext, local
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the pipeline of a file: extract, transform, load, one after the other."""
+    config = load_one(arguments.path, arguments.dag_id).config
+    context = local(config, _params(config, arguments.param), arguments.interval)
+    began = time.monotonic()
+    with _logging(arguments.format):
+        reports = _fused(config, context) if config.execution == "fused" else _staged(config, context)
+    seconds = time.monotonic() - began
+    if arguments.format == "json":
+        print_json({"dag_id": config.dag_id, "run_id": context.run_id, "seconds": seconds, "loads": reports})
+    else:
+        for report in reports:
+            print(f"{report['target']}: {report['rows']:,} rows in {seconds:.2f} s")
+    return 0
+
+
+def preview(arguments: argparse.Namespace) -> int:
+    """Show sample rows after every step."""
+    from dataforge.runtime.preview import run as run_preview
+
+    config = load_one(arguments.path, arguments.dag_id).config
+    context = local(config, _params(config, arguments.param), arguments.interval)
+    with _logging(arguments.format):
+        result = run_preview(config, context, arguments.rows)
+    if arguments.format == "json":
+        print_json(result.to_json())
+        return 0
+    for step in result.steps:
+        notes = [f"{kind}: {', '.join(names)}" for kind, names in step.changes().items() if names]
+        shown = f"{len(step.rows)} of {step.row_count} sampled rows"
+        headers = [f"{name} {type_.lower()}" for name, type_ in step.columns.items()]
+        print_table(f"{step.name} ({step.type}): {shown}", headers, [list(row.values()) for row in step.rows], notes)
+    for check in result.checks:
+        mark = "passed" if check.passed else "FAILED" if check.severity == "fail" else "warning"
+        print(f"check {check.check}: {mark}, {check.violations} of {check.checked} sampled rows break it")
+    return 0
+
+
+def _staged(config: PipelineConfig, context: TaskContext) -> list[dict[str, JsonValue]]:
+    from dataforge.runtime import clean_up, extract, load, transform
+
+    extracts = {f"extract {name}" if len(config.inputs) > 1 else "extract": name for name in config.inputs}
+    loads = [f"load {n}" if len(config.outputs) > 1 else "load" for n in range(len(config.outputs))]
+    with progress([*extracts, "transform", *loads]) as finished:
+        manifests: dict[str, Mapping[str, JsonValue]] = {}
+        for stage, name in extracts.items():
+            manifests[name] = extract.run(config, name, context)
+            finished(stage, f"{manifests[name]['rows']:,} rows")
+        manifest = transform.run(config, manifests, context)
+        finished("transform", f"{manifest['rows']:,} rows")
+        reports = []
+        for index, stage in enumerate(loads):
+            reports.append(load.run(config, index, manifest, context))
+            finished(stage, f"{reports[-1]['rows']:,} rows into {reports[-1]['target']}")
+        if len(loads) > 1:
+            clean_up.run(context)
+    return reports
+
+
+def _fused(config: PipelineConfig, context: TaskContext) -> list[dict[str, JsonValue]]:
+    from dataforge.runtime import fused
+
+    with progress(["extract, transform, load"]) as finished:
+        reports: list[dict[str, JsonValue]] = fused.run(config, context)["loads"]
+        finished("extract, transform, load", f"{sum(report['rows'] for report in reports):,} rows")
+    return reports
+
+
+def _params(config: PipelineConfig, given: list[tuple[str, str]]) -> dict[str, JsonValue]:
+    return {name: _typed(config.params.get(name), text) for name, text in given}
+
+
+def _typed(param: Param | None, text: str) -> JsonValue:
+    """Return the value that the text of `--param name=text` stands for; a text that doesn't fit is refused later."""
+    try:
+        if param and param.type == "integer":
+            return int(text)
+        if param and param.type == "number":
+            return float(text)
+    except ValueError:
+        return text
+    if param and param.type == "boolean" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return text
+
+
+class _logging:
+    """Stage logs go to standard error while a command runs: only warnings unless DATAFORGE_LOG says otherwise."""
+
+    def __init__(self, format: str) -> None:
+        self._format = format
+
+    def __enter__(self) -> None:
+        import os
+
+        logging.basicConfig(stream=sys.stderr, format="%(message)s")
+        logging.getLogger("dataforge").setLevel(os.environ.get("DATAFORGE_LOG", "WARNING").upper())
+
+    def __exit__(self, *exception: Any) -> None:
+        logging.getLogger("dataforge").setLevel(logging.NOTSET)

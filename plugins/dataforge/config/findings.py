@@ -1,0 +1,129 @@
+"""`Finding`: one thing wrong with a file, with its place; and the table of all codes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dataforge.errors import Problem
+
+Severity = Literal["error", "warning", "info"]
+
+CODES: dict[str, str] = {
+    # the file
+    "broken-link": "A symbolic link leads nowhere.",
+    "outside-folder": "A symbolic link leads out of the configs folder; such files are not read.",
+    "not-a-file": "Something named *.json is no regular file: a folder, pipe, device or socket. It is not opened.",
+    "unreadable": "The file can't be read: rights, or an error of the disk.",
+    "too-large": "The file is larger than [dataforge] max_config_bytes.",
+    "empty-file": "The file is empty.",
+    # the JSON text
+    "byte-order-mark": "The file begins with a byte order mark.",
+    "duplicate-key": "An object has the same key twice.",
+    "lone-surrogate": "A text holds half of a surrogate pair.",
+    "not-a-number": "NaN or Infinity, which JSON does not have.",
+    "not-utf8": "The file is not UTF-8.",
+    "nul-character": "A text holds a NUL character.",
+    "number-too-large": "A number beyond the range of double precision.",
+    "number-too-long": "A number of more than 1,000 characters.",
+    "syntax-error": "The text is not JSON.",
+    "too-deep": "Objects and lists are nested deeper than 64.",
+    "trailing-data": "There is text after the end of the config.",
+    # the config's structure
+    "conflicting-keys": "Two keys exclude each other.",
+    "invalid-choice": "The value is not among the allowed ones.",
+    "invalid-key": "A key of a free object has a form that is not allowed.",
+    "invalid-value": "The value has the right type but is not allowed.",
+    "missing-key": "A required key is missing; the place is that of the object it belongs to.",
+    "renamed-key": "The key has a newer name; both are understood.",
+    "unknown-check": "No check of this type is installed.",
+    "unknown-destination": "No destination of this type is installed.",
+    "unknown-key": "The key is not known here.",
+    "unknown-source": "No source of this type is installed.",
+    "unknown-transform": "No transform of this type is installed.",
+    "wrong-type": "The value has another JSON type than its key wants.",
+    # several pipelines
+    "duplicate-dag-id": "The same dag_id is given by two files, or twice by one matrix.",
+    "matrix-too-large": "The matrix makes more than 1,000 pipelines.",
+    "not-in-defaults": "A folder's defaults can't hold this key.",
+    # values
+    "invalid-placeholder": "A ${…} that is not closed, not known here, or has a format that does not fit.",
+    "misplaced-placeholder": "A ${…} where run values may not stand.",
+    "secret-in-config": "A value looks like a secret; secrets belong into an Airflow connection.",
+    "unknown-param": "A ${params.…} that the config does not declare.",
+    # columns, SQL and what a pipeline does as a whole
+    "constant": "An expression names no column where one is needed.",
+    "duplicate-column": "A step would give two columns the same name.",
+    "duplicate-name": "Two steps or inputs have the same name.",
+    "empty-list": "A list needs at least one item.",
+    "generated-column": "The destination's column is generated and can't be written.",
+    "invalid-column": "A column can't be made in the destination under this name or type.",
+    "invalid-columns": "The columns of a step do not fit together.",
+    "invalid-param": "The value of a run parameter does not fit it.",
+    "invalid-sql": "The SQL can't be read.",
+    "missing-column": "A column that is needed is not there.",
+    "missing-value": "A ${…} has no value in this run.",
+    "no-columns": "No column would be left.",
+    "not-a-query": "The SQL is not exactly one SELECT.",
+    "not-aggregated": "A column has several values in a group.",
+    "not-allowed": "The SQL holds something that is not allowed in a config.",
+    "not-an-expression": "The SQL is not exactly one expression.",
+    "not-one": "Exactly one of several keys is needed.",
+    "refused-by-airflow": "Airflow refuses what the config asks for.",
+    "source-unreachable": "The source could not be asked for its columns.",
+    "type-mismatch": "A type does not fit where it is used.",
+    "unfit-column": "The column's type does not fit the destination's column.",
+    "unknown-column": "No column of this name is there.",
+    "unknown-component": "No component of this type is installed.",
+    "unknown-connection": "Airflow has no connection of this id.",
+    "unknown-function": "The SQL calls a function that is not allowed.",
+    "unknown-placeholder": "A ${…} that names no run value.",
+    "unknown-type": "No SQL type of this name is known.",
+    "which-pipeline": "The file describes several pipelines and none was named.",
+    # advice
+    "no-effect": "A key that changes nothing in this combination.",
+    "unused": "Something is declared but never used.",
+}
+"""Code to its meaning in one line. Codes are stable: tools may filter by them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong with a file. Line and column count from 1; the pointer is a JSON pointer (RFC 6901)."""
+
+    code: str
+    severity: Severity
+    message: str
+    file: Path
+    line: int = 1
+    column: int = 1
+    pointer: str = ""
+    suggestion: str | None = None
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> tuple[str, int, int, str, str]:
+        """What findings are sorted by: file, line, column, code, message."""
+        return str(self.file), self.line, self.column, self.code, self.message
+
+    def replace(self, **changes: object) -> Finding:
+        """Return a copy with changes."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # the fields' own types
+
+
+def has_errors(findings: Iterable[Finding]) -> bool:
+    """Return whether any finding is of severity error."""
+    return any(finding.severity == "error" for finding in findings)
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings sorted by place, each once."""
+    return tuple(sorted(dict.fromkeys(findings), key=lambda finding: finding.order))
+
+
+def severity(problem: Problem) -> Severity:
+    """Return a problem's severity as one of the three words."""
+    return "warning" if problem.severity == "warning" else "info" if problem.severity == "info" else "error"

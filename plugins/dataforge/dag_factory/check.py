@@ -1,0 +1,110 @@
+"""The one list of checks behind `validate`, the bundle and whoever else must know whether a config would work.
+
+First what the files say (`config.files`: structure, types, names, secrets, placeholders), then what the pipeline as a
+whole says: whether its transforms compile, with column types where they are known, and whether its checks do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataforge.components.base import Columns, Discoverable, ExtractContext, Relation, RunValues, Scope
+from dataforge.components.registry import CHECKS, SOURCES
+from dataforge.config.files import FileResult, Loaded, locate_problems, mark_duplicates, read_file, read_folder
+from dataforge.config.findings import Finding, in_order
+from dataforge.config.pipeline import PipelineConfig
+from dataforge.errors import ConfigError, DataForgeError, Problem
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was looked at, and everything found."""
+
+    files: tuple[FileResult, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def valid(self) -> tuple[Loaded, ...]:
+        """The pipelines without an error."""
+        broken = {finding.file for finding in self.findings if finding.severity == "error"}
+        return tuple(one for file in self.files if file.path not in broken for one in file.pipelines)
+
+
+def check_paths(paths: Iterable[Path], *, root: Path, live: bool = False) -> Checked:
+    """Check config files and folders, with the defaults of the folders from `root` down.
+
+    With `live`, sources that can tell their columns are asked, so that columns and types are checked too.
+    """
+    files: dict[Path, FileResult] = {}
+    for path in paths:
+        found = read_folder(path).files if path.resolve() == root.resolve() else _below(path, root)
+        files |= {file.path: file for file in found}
+    results = mark_duplicates(files.values())
+    findings = [finding for file in results for finding in file.findings]
+    for file in results:
+        for loaded in file.pipelines:
+            findings += locate_problems(problems(loaded.config, live=live), loaded)
+    return Checked(results, in_order(findings))
+
+
+def problems(config: PipelineConfig, *, live: bool = False) -> tuple[Problem, ...]:
+    """Return what is wrong with a pipeline whose file is sound: columns, types, SQL of its transforms and checks."""
+    from dataforge.runtime.compile import compile as compile_
+
+    try:
+        plan = compile_(config, live_columns(config) if live else declared_columns(config))
+    except ConfigError as error:
+        return error.problems
+    return tuple(_check_problems(config, plan.columns))
+
+
+def declared_columns(config: PipelineConfig) -> dict[str, Columns | None]:
+    """Return what is known of each source's columns without asking it: nothing."""
+    return dict.fromkeys(config.inputs)
+
+
+def live_columns(config: PipelineConfig) -> dict[str, Columns | None]:
+    """Return each source's columns as the source itself tells them; None for sources that can't tell.
+
+    Raises ConfigError, with the place of the source, when one can't be reached.
+    """
+    from dataforge.runtime.context import local
+    from dataforge.runtime.values import resolve
+
+    defaults = {name: param.default for name, param in config.params.items() if param.default is not None}
+    context = local(config.model_copy(update={"params": {}}), {})
+    values = RunValues(defaults, context.values.data_interval_start, context.values.data_interval_end, context.run_id)
+    found: dict[str, Columns | None] = {}
+    for name, source in config.inputs.items():
+        place = ("source",) if config.source is not None else ("sources", name)
+        try:
+            built = SOURCES.build(resolve(source, values))
+            if not isinstance(built, Discoverable):
+                found[name] = None
+                continue
+            with context.scratch() as scratch:
+                found[name] = {**built.discover(ExtractContext(context.connection, scratch, values, sample=1000)), **source.columns}
+        except ConfigError as error:
+            raise error.under(*place) from None
+        except DataForgeError as error:
+            raise ConfigError(Problem("source-unreachable", str(error), place)) from None
+    return found
+
+
+def _check_problems(config: PipelineConfig, columns: Mapping[str, str] | None) -> Iterator[Problem]:
+    for index, check in enumerate(config.checks):
+        try:
+            CHECKS.build(check).queries(Relation("result", columns), Scope(values=None))
+        except ConfigError as error:
+            yield from error.under("checks", index).problems
+
+
+def _below(path: Path, root: Path) -> tuple[FileResult, ...]:
+    from dataforge.config.files import config_files
+
+    if path.is_dir():
+        files = config_files(path)
+        return tuple(read_file(file, root=root) for file in files)
+    return (read_file(path, root=root),)

@@ -1,0 +1,288 @@
+"""What the file destinations share: where a file goes, and how it gets there whole or not at all.
+
+A path that ends in `/` is a dataset folder, to which every run adds a part of its own; any other path is one file that
+a run replaces. Local paths lie below the deployment's output folder, S3 keys are reached through an Airflow connection.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from urllib.parse import quote
+
+from pydantic import Field, field_validator, model_validator
+
+from dataforge.components.base import (
+    Capabilities,
+    Connection,
+    DestinationConfig,
+    ExtractContext,
+    Incoming,
+    LoadContext,
+    LoadReport,
+)
+from dataforge.components.fields import ConnectionId, TemplatedText
+from dataforge.components.paths import filesystem, is_s3, place, s3_call
+from dataforge.components.prefetch import Prefetched, prefetch
+from dataforge.destinations._columns import Counted, Wire, adapt
+from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, TransientError
+from dataforge.settings import get_settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PART = "part-"
+_TERMINAL = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+class FilesConfig(DestinationConfig):
+    """Base of the file destinations' configs."""
+
+    path: TemplatedText = Field(
+        min_length=1,
+        description="File or folder to write, relative to the deployment's output folder, or s3://bucket/key. A path "
+        "that ends in '/' is a dataset folder: each run adds a part of its own; repeating a run replaces that part. "
+        "Any other path is one file, which only write_disposition 'replace' can write.",
+        examples=["exports/orders/", "s3://lake/orders/"],
+    )
+    connection: ConnectionId | None = Field(
+        default=None, description="Airflow connection of type aws for a path in S3.", examples=["lake"]
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _below_the_output_folder(cls, value: str) -> str:
+        if is_s3(value):
+            bucket, _, key = value.removeprefix("s3://").partition("/")
+            if not bucket or not key.strip("/"):
+                raise ValueError(f"{value!r} names no place in a bucket; write s3://bucket/key or s3://bucket/folder/")
+            parts = PurePosixPath(key).parts
+        elif "://" in value:
+            raise ValueError(f"{value!r} is no path; write one relative to the output folder, or s3://bucket/key")
+        else:
+            parts = PurePosixPath(value).parts
+            if value.startswith("/"):
+                raise ValueError(f"{value!r} is absolute; write a path relative to the output folder")
+        if ".." in parts or "\0" in value or "\\" in value or not parts:
+            raise ValueError(f"{value!r} leads out of the output folder; write a path without '..' and '\\'")
+        return value
+
+    @model_validator(mode="after")
+    def _path_fits_disposition(self) -> FilesConfig:
+        if self.write_disposition == "append" and not self.path.endswith("/"):
+            raise ValueError(
+                f"append needs a folder: write the path as {self.path + '/'!r} (each run adds a part of its own), or "
+                "set write_disposition to 'replace'"
+            )
+        if is_s3(self.path) and self.connection is None:
+            raise ValueError(f"path {self.path!r} needs a 'connection' (an Airflow connection of type aws)")
+        return self
+
+    def asset(self) -> str | None:
+        """Return `dataforge://files/path` or `dataforge://connection/bucket/key`; the part before the first `${`."""
+        path = stable_path(self.path.removeprefix("s3://"))
+        return f"dataforge://{quote(self.connection or 'files')}/{quote(path)}" if path else None
+
+
+def stable_path(text: str) -> str:
+    """Return the part of a path that is the same for every run: whole, or the folders before the first `${`."""
+    head, found, _ = text.partition("${")
+    return head[: head.rfind("/") + 1] if found else text
+
+
+class Format(Protocol):
+    """How one file format is written."""
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the format's file names, compression included."""
+        ...
+
+    def wire(self, field: pa.Field[Any]) -> Wire:
+        """Return how a column is handed to the writer."""
+        ...
+
+    def write(self, reader: pa.RecordBatchReader, target: Path, scratch: Path) -> None:
+        """Write all rows to a local file that does not exist yet."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileDestination:
+    """Base of the file destinations: rows to a local temporary file, then in one step to its place."""
+
+    config: FilesConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        frozenset({"append", "replace"}), transactional=True, kind="files"
+    )
+
+    def format(self) -> Format:
+        """Return the writer that the config describes."""
+        raise NotImplementedError
+
+    def load(self, incoming: Incoming, context: LoadContext) -> LoadReport:
+        """Write one file or part; it is there whole, or as before."""
+        format_ = self.format()
+        with prefetch(incoming.reader()) as ahead:
+            ahead.wait()
+            if self.config.connection is not None and is_s3(self.config.path):
+                report = self._to_s3(format_, ahead, context, context.connection(self.config.connection))
+            else:
+                report = self._to_folder(format_, ahead, context)
+        context.log("file written", target=report.target, rows=report.rows, bytes=report.bytes)
+        return report
+
+    def check(self, context: ExtractContext) -> str:
+        """Say where files go; raise when the place can't be written."""
+        path = self.config.path
+        if is_s3(path):
+            connection = context.connection(self.config.connection or "")
+            bucket = path.removeprefix("s3://").split("/")[0]
+            s3_call(f"s3://{bucket}", connection, partial(filesystem(connection).ls, bucket))
+            return f"bucket {bucket!r} is reached through connection {connection.id!r}"
+        target = place(path, get_settings().output_folder)
+        there = next(folder for folder in (target, *target.parents) if folder.exists())
+        if not os.access(there, os.W_OK):
+            raise TerminalError(f"folder {str(there)!r} can't be written")
+        return f"files go to {target}"
+
+    def _to_folder(self, format_: Format, ahead: Prefetched, context: LoadContext) -> LoadReport:
+        base = place(self.config.path, get_settings().output_folder)
+        dataset = self.config.path.endswith("/")
+        target = base / _part_name(context, format_) if dataset else base
+        with _errors(target):
+            _check_kind(base, dataset=dataset)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Hidden and in the same folder: readers of `*.ext` don't see it, and the last step is one rename.
+            temporary = target.with_name(f".{target.name[-100:]}.{os.getpid()}.tmp")
+            temporary.unlink(missing_ok=True)
+            created = not target.exists()
+            try:
+                counted = self._write(format_, ahead, temporary, context.scratch)
+                size = temporary.stat().st_size
+                _sync(temporary)
+                temporary.replace(target)
+                _sync(target.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+            if dataset and self.config.write_disposition == "replace":
+                for old in sorted(base.glob(f"{PART}*")):
+                    if old != target and old.is_file() and not old.is_symlink():
+                        old.unlink(missing_ok=True)
+        return LoadReport(str(target), counted.rows, size, created=created)
+
+    def _to_s3(self, format_: Format, ahead: Prefetched, context: LoadContext, connection: Connection) -> LoadReport:
+        key = self.config.path.removeprefix("s3://")
+        dataset = key.endswith("/")
+        target = key + _part_name(context, format_) if dataset else key
+        temporary = context.scratch / f"upload{format_.suffix}"
+        with _errors(temporary):
+            temporary.unlink(missing_ok=True)
+            try:
+                counted = self._write(format_, ahead, temporary, context.scratch)
+                size = temporary.stat().st_size
+                fs = filesystem(connection)
+                call = partial(s3_call, f"s3://{target}", connection)
+                created = not call(partial(fs.exists, target))
+                call(partial(fs.put_file, str(temporary), target))
+            finally:
+                temporary.unlink(missing_ok=True)
+        if dataset and self.config.write_disposition == "replace":
+            for old in call(partial(fs.ls, key, detail=False)):
+                if old != target and old.rsplit("/", 1)[-1].startswith(PART):
+                    call(partial(fs.rm_file, old))
+        return LoadReport(f"s3://{target}", counted.rows, size, created=created)
+
+    def _write(self, format_: Format, ahead: Prefetched, target: Path, scratch: Path) -> Counted:
+        import pyarrow as pa
+
+        if not ahead.schema.names or len(set(ahead.schema.names)) < len(ahead.schema.names):
+            message = "the records have no columns, or two of the same name"
+            raise ConfigError(
+                Problem("invalid-columns", message, ("path",), "name them with a select or rename transform")
+            )
+        wires = [format_.wire(field) for field in ahead.schema]
+        counted = Counted(ahead)
+        schema = pa.schema([pa.field(wire.name, wire.type) for wire in wires])
+        format_.write(pa.RecordBatchReader.from_batches(schema, adapt(counted, wires)), target, scratch)
+        ahead.finish()
+        return counted
+
+
+def copy_with_duckdb(reader: pa.RecordBatchReader, query: str, options: str, target: Path, scratch: Path) -> None:
+    """Run `COPY (query) TO target (options)`; the query reads the view `incoming`, and nothing else can be reached."""
+    import duckdb
+
+    from dataforge.components.database import quote_literal
+
+    settings = get_settings()
+    spill = scratch / "duckdb-spill"
+    try:
+        with duckdb.connect(
+            config={
+                "memory_limit": f"{settings.memory_limit_mb}MiB",
+                "threads": settings.threads,
+                "temp_directory": str(spill),
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "python_enable_replacements": False,
+            }
+        ) as db:
+            db.execute("set TimeZone = 'UTC'")
+            db.execute(f"set allowed_paths = [{quote_literal(str(target))}]")
+            db.execute("set enable_external_access = false")
+            db.execute("set lock_configuration = true")
+            db.register("incoming", reader)
+            db.execute(f"copy ({query}) to {quote_literal(str(target))} ({options})")
+    except duckdb.IOException as error:
+        raise OSError(errno.EIO, str(error).split("\n", 1)[0]) from None
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _part_name(context: LoadContext, format_: Format) -> str:
+    return f"{PART}{context.run_key}{format_.suffix}"
+
+
+def _check_kind(base: Path, *, dataset: bool) -> None:
+    if dataset and base.exists() and not base.is_dir():
+        raise TerminalError(
+            f"{str(base)!r} is a file; write its path without the '/' at the end, or choose another folder"
+        )
+    if not dataset and base.is_dir():
+        raise TerminalError(f"{str(base)!r} is a folder; write its path with a '/' at the end to add a part to it")
+
+
+@contextmanager
+def _errors(target: Path) -> Iterator[None]:
+    """Turn errors of the system into ours, with the place."""
+    try:
+        yield
+    except DataForgeError:
+        raise
+    except OSError as error:
+        message = f"{target}: {error.strerror or error}"
+        if error.errno in _TERMINAL or "Permission denied" in message:
+            raise TerminalError(message) from None
+        raise TransientError(message) from None
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError) if path.is_dir() else _nothing():  # some file systems can't sync folders
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

@@ -1,0 +1,140 @@
+"""`evaluate`: the checks of a pipeline, measured on a relation in few queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from dataforge.components import sql
+from dataforge.components.base import CheckConfig, CheckQueries, Columns, JsonValue, Relation, RunValues, Scope
+from dataforge.components.registry import CHECKS
+from dataforge.errors import CheckFailed, CheckFailure, bounded
+from dataforge.runtime.engines.duckdb_ import engine_error
+
+if TYPE_CHECKING:
+    import duckdb
+    from sqlglot import exp
+
+EXAMPLES = 5
+MAX_EXAMPLE = 200
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check's outcome: `violations` of `checked` rows, with at most five examples; `message` says it in a sentence.
+
+    The values in `examples` are plain JSON values, texts cut to 200 characters.
+    """
+
+    check: str
+    severity: Literal["fail", "warn"]
+    passed: bool
+    violations: int
+    checked: int
+    examples: tuple[dict[str, object], ...]
+    message: str
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the same as plain JSON."""
+        return {**asdict(self), "examples": list(self.examples)}
+
+    def failure(self) -> CheckFailure:
+        """Return the same as what CheckFailed carries."""
+        return CheckFailure(self.check, self.message, self.violations, self.checked, self.examples)
+
+
+def evaluate(
+    connection: duckdb.DuckDBPyConnection,
+    checks: Sequence[CheckConfig],
+    name: str,
+    columns: Columns | None,
+    scope: Scope | None = None,
+) -> tuple[CheckResult, ...]:
+    """Measure `checks` on the table or view `name`: one scan for all checks on single rows, one more for each other.
+
+    Examples are read only for what is broken. `scope` holds the run's values for placeholders in expressions.
+    """
+    import duckdb
+
+    relation, scope = Relation(name, columns), scope or Scope(values=RunValues())
+    built = [CHECKS.build(config) for config in checks]
+    queries = [check.queries(relation, scope) for check in built]
+    results = []
+    try:
+        counts = _counts(connection, relation, queries)
+        for config, check, query, (violations, checked) in zip(checks, built, queries, counts, strict=True):
+            examples = _examples(connection, query) if violations else ()
+            message = check.describe(violations, checked) if violations else f"{checked:,} rows checked"
+            results.append(
+                CheckResult(
+                    config.type, config.severity, not violations, violations, checked, examples, bounded(message, 1000)
+                )
+            )
+    except duckdb.Error as error:
+        raise engine_error(error) from error
+    return tuple(results)
+
+
+def refuse_failed(results: Iterable[CheckResult]) -> None:
+    """Raise CheckFailed when a check of severity "fail" is broken."""
+    failed = [result.failure() for result in results if not result.passed and result.severity == "fail"]
+    if failed:
+        raise CheckFailed(failed)
+
+
+def _counts(
+    connection: duckdb.DuckDBPyConnection, relation: Relation, queries: list[CheckQueries]
+) -> list[tuple[int, int]]:
+    """Violations and checked rows of each check; those that only count rows of the relation share one scan."""
+    counts: dict[int, tuple[int, int]] = {}
+    shared = [index for index, query in enumerate(queries) if _is_plain(query.count, relation)]
+    if shared:
+        values: list[exp.Expr] = []
+        for index in shared:
+            violations, checked = queries[index].count.expressions
+            values += [
+                sql.aliased(violations.unalias().copy(), f"violations_{index}"),
+                sql.aliased(checked.unalias().copy(), f"checked_{index}"),
+            ]
+        row = _row(connection, sql.select(relation, *values))
+        for position, index in enumerate(shared):
+            counts[index] = row[2 * position], row[2 * position + 1]
+    for index, query in enumerate(queries):
+        if index not in counts:
+            violations_checked = _row(connection, query.count)
+            counts[index] = violations_checked[0], violations_checked[1]
+    return [counts[index] for index in range(len(queries))]
+
+
+def _is_plain(query: exp.Query, relation: Relation) -> bool:
+    from sqlglot import exp
+
+    from_ = query.args.get("from_")
+    return (
+        isinstance(query, exp.Select)
+        and {key for key, value in query.args.items() if value} == {"expressions", "from_"}
+        and len(query.expressions) == 2
+        and from_ is not None
+        and from_.this == relation.table()
+    )
+
+
+def _row(connection: duckdb.DuckDBPyConnection, query: exp.Query) -> tuple[int, ...]:
+    row = connection.execute(query.sql(sql.DIALECT)).fetchone()
+    assert row is not None
+    return tuple(int(value or 0) for value in row)
+
+
+def _examples(connection: duckdb.DuckDBPyConnection, query: CheckQueries) -> tuple[dict[str, object], ...]:
+    if query.examples is None:
+        return ()
+    found = connection.execute(query.examples.copy().limit(EXAMPLES, copy=False).sql(sql.DIALECT))
+    names = [column[0] for column in found.description or ()]
+    return tuple(dict(zip(names, map(_plain, row), strict=True)) for row in found.fetchall())
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return bounded(str(value), MAX_EXAMPLE)

@@ -1,0 +1,101 @@
+"""What a task knows of its run, whether Airflow or the command line started it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from dataforge.components.base import Connection, JsonValue, RunValues
+from dataforge.config.pipeline import PipelineConfig, check_param
+from dataforge.errors import ConfigError, Problem
+from dataforge.runtime.connections import lookup
+from dataforge.settings import Settings, get_settings
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """One attempt of one stage of one run. `attempt` differs between tries, `run_id` does not."""
+
+    dag_id: str
+    run_id: str
+    values: RunValues
+    attempt: str = "1"
+    settings: Settings = field(default_factory=get_settings)
+    connection: Callable[[str], Connection] = lookup
+
+    def run_key(self, target: str) -> str:
+        """Return the identity of this run's rows in `target`: the same for every attempt and every later clear."""
+        return hashlib.sha256("\n".join((self.dag_id, self.run_id, target)).encode()).hexdigest()[:16]
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give an empty local folder, private to the user, that is removed afterwards."""
+        parent = self.settings.scratch_folder
+        if parent is not None:
+            parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="dataforge-", dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def from_airflow() -> TaskContext:
+    """Return the context of the Airflow task that is running in this process."""
+    from airflow.sdk import get_current_context
+
+    context = get_current_context()
+    task = context["ti"]
+    values = RunValues(
+        params=dict(context["params"]),
+        data_interval_start=context.get("data_interval_start"),
+        data_interval_end=context.get("data_interval_end"),
+        run_id=context["run_id"],
+    )
+    return TaskContext(task.dag_id, context["run_id"], values, attempt=str(task.try_number))
+
+
+def local(
+    config: PipelineConfig,
+    params: Mapping[str, JsonValue],
+    interval: tuple[datetime, datetime] | None = None,
+    run_id: str | None = None,
+) -> TaskContext:
+    """Return the context of a run without a scheduler; ConfigError when a parameter is unknown, missing or unfit."""
+    now = datetime.now(timezone.utc)
+    run_id = run_id or f"cli__{now:%Y-%m-%dT%H-%M-%S-%f}"
+    start, end = interval or (now, now)
+    return TaskContext(config.dag_id, run_id, RunValues(check_params(config, params), start, end, run_id))
+
+
+def check_params(config: PipelineConfig, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the values of all declared parameters: `given` over the defaults."""
+    problems = [
+        Problem(
+            "unknown-param",
+            f"the pipeline has no parameter {name!r}",
+            ("params",),
+            f"declared: {', '.join(config.params) or 'none'}",
+            tuple(config.params),
+        )
+        for name in given
+        if name not in config.params
+    ]
+    values: dict[str, JsonValue] = {}
+    for name, param in config.params.items():
+        value = given.get(name, param.default)
+        try:
+            if value is None:
+                raise ValueError(f"{name}: no value given and no default declared")
+            values[name] = check_param(name, param, value)
+        except ValueError as error:
+            problems.append(Problem("invalid-param", str(error), ("params", name), "pass --param NAME=VALUE"))
+    if problems:
+        raise ConfigError(problems)
+    return values

@@ -1,0 +1,133 @@
+"""The first stage: read a source, type its records over all rows, stage them as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dataforge.components.base import Batches, Extracted, ExtractContext, Files, JsonValue
+from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
+from dataforge.config.pipeline import PipelineConfig
+from dataforge.errors import ConfigError
+from dataforge.observability.log import line, timed
+from dataforge.runtime.context import TaskContext
+from dataforge.runtime.staging import Staging
+from dataforge.runtime.values import resolve
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from dataforge.runtime.landing import Landed
+
+Result = TypeVar("Result")
+
+
+def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, JsonValue]:
+    """Extract the named source into staging; return its manifest as JSON for the next task."""
+    from sqlglot import exp
+
+    from dataforge.components import sql
+    from dataforge.components.base import Relation
+    from dataforge.runtime.engines.duckdb_ import write_parquet
+
+    everything = sql.select(Relation(source), exp.Star())
+    with timed("extract", dag_id=config.dag_id, run_id=context.run_id, source=source) as done:
+        staging = Staging.open(context.settings, context.connection)
+        attempt = staging.attempt(context.dag_id, context.run_id, f"extract-{source}", context.attempt)
+        part = attempt.folder / "part-0.parquet"
+        with context.scratch() as scratch, landed(config, (source,), context, scratch, (attempt.folder,)) as (con, views):
+            rows = with_widening(views.values(), lambda: write_parquet(con, everything, part))
+            manifest = attempt.publish([part], columns=views[source].columns)
+        done(rows=rows, bytes=manifest.bytes)
+        return manifest.to_json()
+
+
+@contextmanager
+def landed(
+    config: PipelineConfig,
+    sources: Iterable[str],
+    context: TaskContext,
+    scratch: Path,
+    writable: Sequence[Path] = (),
+    sample: int | None = None,
+) -> Iterator[tuple[DuckDBPyConnection, dict[str, Landed]]]:
+    """Open the sources and give an engine connection in which each is a typed view of its own name."""
+    from dataforge.runtime.landing import land
+
+    extracted = {name: _extract(config, name, context, scratch / f"source-{name}", sample) for name in sources}
+    files = [path for one in extracted.values() if isinstance(one, Files) for path in one.paths]
+    con = connect_for(config, context, scratch, (*writable, *files))
+    try:
+        views = {
+            name: land(
+                con, name, one, overrides=config.inputs[name].columns, scratch=scratch / f"land-{name}", sample=sample
+            )
+            for name, one in extracted.items()
+        }
+        if any(isinstance(one, Batches) for one in extracted.values()):
+            # a stream can't be read a second time, so nothing beside it may rest on an assumption
+            for view in views.values():
+                if view.assumed:
+                    view.widen()
+        yield con, views
+    finally:
+        con.close()
+
+
+def with_widening(views: Iterable[Landed], action: Callable[[], Result]) -> Result:
+    """Return what `action` returns; when sampled types turn out too narrow, type over all rows and act once more."""
+    from dataforge.runtime.landing import explain, is_assumption_failure
+
+    try:
+        return action()
+    except Exception as error:
+        assumed = [view for view in views if view.assumed]
+        if not assumed or not is_assumption_failure(error):
+            explained = explain(error)
+            if explained is None:
+                raise
+            raise explained from error
+        line("types widened", reason="a later value does not fit the type of the first rows; reading all rows")
+        for view in assumed:
+            view.widen()
+        return action()
+
+
+def connect_for(
+    config: PipelineConfig, context: TaskContext, scratch: Path, readable: Sequence[Path]
+) -> DuckDBPyConnection:
+    """Return an engine connection with the deployment's limits that can open `scratch` and the readable places."""
+    from dataforge.runtime.engines.duckdb_ import connect
+
+    settings = context.settings
+    return connect(
+        scratch,
+        readable=readable,
+        memory_mb=settings.memory_limit_mb,
+        threads=settings.threads,
+        ordered=order_matters(config),
+    )
+
+
+def order_matters(config: PipelineConfig) -> bool:
+    """Whether the order of rows shows in the result: keeping it costs the engine memory and a third of its speed."""
+    ordering = {"sort", "limit", "sql"}
+    in_files = any(DESTINATIONS.get(output.type).cls.capabilities.kind == "files" for output in config.outputs)
+    return in_files or any(
+        step.type in ordering or hasattr(TRANSFORMS.get(step.type).cls, "apply_batches") for step in config.transforms
+    )
+
+
+def _extract(
+    config: PipelineConfig, name: str, context: TaskContext, scratch: Path, sample: int | None
+) -> Extracted:
+    scratch.mkdir(mode=0o700)
+    (scratch.parent / f"land-{name}").mkdir(mode=0o700)
+    prefix = ("source",) if config.source is not None else ("sources", name)
+    try:
+        source = SOURCES.build(resolve(config.inputs[name], context.values))
+        return source.extract(ExtractContext(context.connection, scratch, context.values, sample, line))
+    except ConfigError as error:
+        raise error.under(*prefix) from None

@@ -1,0 +1,97 @@
+"""All stages in one task: records stream from the sources through the query into the destination, with no staging.
+
+Where a check must see all rows before the first is loaded, where several destinations take the same rows, the
+transformed rows are first written to the task's own scratch folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from dataforge.components.base import JsonValue, LoadReport
+from dataforge.config.pipeline import PipelineConfig
+from dataforge.observability.log import timed
+from dataforge.runtime.compile import Plan, compile
+from dataforge.runtime.context import TaskContext
+from dataforge.runtime.extract import landed, with_widening
+from dataforge.runtime.load import BATCH_ROWS, ParquetRows, load
+from dataforge.runtime.transform import check
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+
+def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
+    """Extract, transform and load in one go; return {"loads": [load report, …]} as JSON."""
+    with timed("extract_transform_load", dag_id=config.dag_id, run_id=context.run_id) as done, context.scratch() as scratch:
+        with landed(config, config.inputs, context, scratch) as (con, views):
+
+            def stream() -> list[LoadReport]:
+                plan = compile(config, {name: view.columns for name, view in views.items()}, context.values)
+                if config.checks or len(config.outputs) > 1:
+                    rows = _spool(config, con, plan, context, scratch)
+                    return [load(config, index, rows, context, scratch) for index in range(len(config.outputs))]
+                incoming = Streaming(con, plan)
+                try:
+                    return [load(config, 0, incoming, context, scratch)]
+                except Exception:
+                    # what crossed the driver's C interface has lost its class; the error as it was raised tells more
+                    if incoming.failure is not None:
+                        raise incoming.failure from None
+                    raise
+
+            reports = with_widening(views.values(), stream)
+        done(rows=sum(report.rows for report in reports), target=", ".join(report.target for report in reports))
+        return {"loads": [asdict(report) for report in reports]}
+
+
+def _spool(
+    config: PipelineConfig, con: DuckDBPyConnection, plan: Plan, context: TaskContext, scratch: Path
+) -> ParquetRows:
+    from dataforge.runtime.engines.duckdb_ import write_parquet
+
+    part = scratch / "result.parquet"
+    write_parquet(con, plan, part)
+    check(config, con, part, context)
+    return ParquetRows((part,))
+
+
+class Streaming:
+    """Rows as the engine makes them; each pass runs the query again. `failure` keeps what broke the last pass."""
+
+    def __init__(self, con: DuckDBPyConnection, plan: Plan) -> None:
+        self._con = con
+        self._plan = plan
+        self._first: pa.RecordBatchReader | None = None
+        self.failure: Exception | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the result."""
+        if self._first is None:
+            self._first = self._run()
+        return self._first.schema
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return a new stream of all rows."""
+        import pyarrow as pa
+
+        source, self._first = self._first or self._run(), None
+        return pa.RecordBatchReader.from_batches(source.schema, self._guarded(source))
+
+    def _run(self) -> pa.RecordBatchReader:
+        from dataforge.runtime.engines.duckdb_ import run
+
+        return run(self._con, self._plan, BATCH_ROWS)
+
+    def _guarded(self, source: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from source
+        except Exception as error:
+            self.failure = error
+            raise

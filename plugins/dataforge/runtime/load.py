@@ -1,0 +1,83 @@
+"""The last stage: hand the staged rows to one destination, which writes all of them or none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataforge.components.base import Incoming, JsonValue, LoadContext, LoadReport
+from dataforge.components.registry import DESTINATIONS
+from dataforge.config.pipeline import PipelineConfig
+from dataforge.errors import ConfigError
+from dataforge.observability.log import line, timed
+from dataforge.runtime.context import TaskContext
+from dataforge.runtime.staging import Manifest, Staging
+from dataforge.runtime.values import resolve
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_ROWS = 20_000
+"""Rows of one batch: large enough to amortise the calls, small enough that a queue of four stays below 30 MB."""
+
+
+def run(config: PipelineConfig, index: int, manifest: Mapping[str, JsonValue], context: TaskContext) -> dict[str, JsonValue]:
+    """Load the staged rows into the destination at `index`; return the load report as JSON."""
+    target = config.outputs[index]
+    with timed("load", dag_id=config.dag_id, run_id=context.run_id, destination=target.type) as done:
+        staging = Staging.open(context.settings, context.connection)
+        staged = Manifest.from_json(manifest)
+        with context.scratch() as scratch:
+            paths = staging.fetch(staged, scratch)
+            report = load(config, index, ParquetRows(tuple(paths)), context, scratch)
+        done(rows=report.rows, bytes=report.bytes or staged.bytes, target=report.target)
+    if len(config.outputs) == 1:
+        staging.remove_run(context.dag_id, context.run_id)
+    return asdict(report)
+
+
+def load(
+    config: PipelineConfig, index: int, incoming: Incoming, context: TaskContext, scratch: Path
+) -> LoadReport:
+    """Hand `incoming` to the destination at `index`; config errors get their place in the config."""
+    prefix = ("destination", index) if isinstance(config.destination, tuple) else ("destination",)
+    try:
+        target = resolve(config.outputs[index], context.values)
+        key = context.run_key(target.asset() or f"destination-{index}")
+        began = time.monotonic()
+        report = DESTINATIONS.build(target).load(
+            incoming, LoadContext(context.connection, scratch, key, config.dag_id, context.values, line)
+        )
+        return LoadReport(report.target, report.rows, report.bytes, time.monotonic() - began, report.created)
+    except ConfigError as error:
+        raise error.under(*prefix) from None
+
+
+@dataclass(frozen=True)
+class ParquetRows:
+    """Staged Parquet parts as incoming rows; each pass streams them from the front."""
+
+    paths: Sequence[Path]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the first part; all parts share it."""
+        import pyarrow.parquet as pq
+
+        return pq.read_schema(self.paths[0])
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return a new stream of all rows in batches of at most BATCH_ROWS."""
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        import pyarrow.parquet as pq
+
+        for path in self.paths:
+            with pq.ParquetFile(path) as file:
+                yield from file.iter_batches(batch_size=BATCH_ROWS)

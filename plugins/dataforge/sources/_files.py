@@ -1,0 +1,203 @@
+"""What file sources share: finding the files, undoing compression and foreign encodings, in bounded memory.
+
+A compressed or differently encoded file is written to scratch once, as plain UTF-8, since the engine then reads it on
+all cores. What a small file may expand to is capped.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from pydantic import Field
+
+from dataforge.components.base import ExtractContext, SourceConfig
+from dataforge.components.fields import ConnectionId, TemplatedText
+from dataforge.components.paths import CHUNK, find, is_s3
+from dataforge.errors import TerminalError
+from dataforge.settings import get_settings
+
+MAX_RATIO = 200
+FREE_BYTES = 64 * 1024 * 1024
+"""A file may expand to this many bytes at any ratio, and beyond it to `MAX_RATIO` times its size."""
+SAMPLE_BYTES = 1024 * 1024
+
+Compression = Literal["auto", "none", "gzip", "bz2", "xz", "zstd", "zip"]
+
+_MAGIC: tuple[tuple[bytes, Compression], ...] = (
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "zip"),
+)
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class FileSourceConfig(SourceConfig):
+    """Base of the configs of file sources."""
+
+    path: TemplatedText | tuple[TemplatedText, ...] = Field(
+        description="File to read: a path below one of the data folders, a glob (*, ?, **), or s3://bucket/key with "
+        "globs; or a list of these. Several files are read as one, columns matched by name.",
+        examples=["sales/2025-*.csv", "s3://lake/orders/*.csv.gz", ["a.csv", "b.csv"]],
+    )
+    connection: ConnectionId | None = Field(
+        default=None, description="Airflow connection of type aws with the keys and endpoint for s3:// paths."
+    )
+    compression: Compression = Field(
+        default="auto",
+        description="How files are compressed; auto looks at their first bytes. A zip must hold one file.",
+    )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths, one or several."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    def asset(self) -> str | None:
+        """Return the first path as an asset URI; None where it depends on the run."""
+        path = self.paths[0] if self.paths else ""
+        if not path or "${" in path:
+            return None
+        return (
+            f"dataforge://{self.connection or 'files'}/{path.removeprefix('s3://').removeprefix('file://').lstrip('/')}"
+        )
+
+
+def local_files(config: FileSourceConfig, context: ExtractContext) -> tuple[Path, ...]:
+    """Return the config's files as plain local ones, each once, in the order of the paths."""
+    if not config.paths:
+        raise TerminalError("'path' is an empty list; at least one path is needed")
+    connection = context.connection(config.connection) if config.connection else None
+    folders = get_settings().readable_folders
+    found: dict[Path, str] = {}
+    for index, text in enumerate(config.paths):
+        folder = context.scratch / f"download-{index}"
+        for one in find(text, folders, connection=connection, scratch=folder):
+            found.setdefault(one.path, one.name)
+            if one.etag is not None:
+                context.log("object downloaded", name=one.name, etag=one.etag, bytes=one.path.stat().st_size)
+    plain = []
+    for index, path in enumerate(found):
+        plain.append(decompress(path, config.compression, context.scratch / f"plain-{index}"))
+        if plain[-1] != path and any(map(is_s3, config.paths)) and path.is_relative_to(context.scratch):
+            path.unlink()
+    return tuple(plain)
+
+
+def compression_of(path: Path) -> Compression:
+    """Return how a file is compressed, by its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(10)
+    if head[:3] == b"BZh" and head[4:10] == b"1AY&SY":
+        return "bz2"
+    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "none")
+
+
+def decompress(path: Path, compression: Compression, folder: Path) -> Path:
+    """Return the file itself when it is not compressed, else its content as a file in `folder`.
+
+    TerminalError when it is damaged, cut short, holds more than one file, or expands beyond the cap.
+    """
+    kind = compression_of(path) if compression == "auto" else compression
+    if kind == "none":
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / (path.stem if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst", ".zip") else path.name)
+    most = max(FREE_BYTES, path.stat().st_size * MAX_RATIO)
+    total = 0
+    try:
+        with _OPEN[kind](path) as source, target.open("wb") as out:
+            while chunk := source.read(CHUNK):
+                total += len(chunk)
+                if total > most:
+                    raise TerminalError(
+                        f"{path.name}: expands to more than {MAX_RATIO} times its size; it is refused as a bomb"
+                    )
+                out.write(chunk)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError, RuntimeError) as error:
+        raise TerminalError(f"{path.name}: damaged or cut short {kind} data: {error}") from None
+    return target
+
+
+def _open_zip(path: Path) -> IO[bytes]:
+    archive = zipfile.ZipFile(path)
+    members = [item for item in archive.infolist() if not item.is_dir()]
+    if len(members) != 1:
+        raise TerminalError(f"{path.name}: the zip holds {len(members)} files; one is needed")
+    return archive.open(members[0])
+
+
+def _open_zstd(path: Path) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd")
+
+
+_OPEN: dict[str, Callable[[Path], Any]] = {
+    "gzip": gzip.GzipFile,
+    "bz2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+    "zip": _open_zip,
+    "zstd": _open_zstd,
+}
+
+
+def encoding_of(path: Path) -> str:
+    """Return a file's encoding: by its byte order mark, UTF-8 where its beginning is valid, else the likeliest."""
+    with path.open("rb") as file:
+        head = file.read(SAMPLE_BYTES)
+    for bom, name in _BOMS:
+        if head.startswith(bom):
+            return name
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        pass
+    else:
+        return "utf-8"
+    import charset_normalizer
+
+    best = charset_normalizer.from_bytes(head[: 256 * 1024]).best()
+    if best is None:
+        raise TerminalError(f"{path.name}: its encoding can't be told; set 'encoding'")
+    return best.encoding
+
+
+def to_utf8(path: Path, encoding: str, folder: Path, *, keep_bom: bool = False) -> Path:
+    """Return the file itself when it is UTF-8, else a UTF-8 copy in `folder`; TerminalError where bytes don't fit."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise TerminalError(f"{encoding!r} is no known encoding; write for example utf-8, cp1252 or utf-16") from None
+    if name in ("utf-8", "ascii") or (name == "utf-8-sig" and keep_bom):
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / path.name
+    decoder = codecs.getincrementaldecoder(name)()
+    done = 0
+    with path.open("rb") as source, target.open("wb") as out:
+        while True:
+            chunk = source.read(CHUNK)
+            try:
+                out.write(decoder.decode(chunk, final=not chunk).encode("utf-8"))
+            except UnicodeError as error:
+                raise TerminalError(
+                    f"{path.name}: near byte {done} is no {encoding}: {error}; set 'encoding'"
+                ) from None
+            if not chunk:
+                return target
+            done += len(chunk)

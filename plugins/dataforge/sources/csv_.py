@@ -1,0 +1,172 @@
+"""The csv source: delimited text files; dialect and encoding detected, each part with an override."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from dataforge.components.base import ExtractContext, Files
+from dataforge.components.database import quote_literal
+from dataforge.components.registry import SOURCES
+from dataforge.errors import TerminalError
+from dataforge.sources._files import FileSourceConfig, encoding_of, local_files, to_utf8
+
+DELIMITERS = ",;\t|"
+_SAMPLE_RECORDS = 200
+
+
+class CsvConfig(FileSourceConfig):
+    """Config of the csv source."""
+
+    type: Literal["csv"] = "csv"
+    encoding: str | None = Field(
+        default=None,
+        description="Encoding of the files; detected when not set.",
+        examples=["utf-8", "cp1252", "utf-16"],
+    )
+    delimiter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4,
+        description="Text between fields; detected when not set.",
+        examples=[";", "\t"],
+    )
+    quote: str | None = Field(
+        default=None, max_length=1, description='Quoting character; empty for none; detected when not set, mostly ".'
+    )
+    escape: str | None = Field(
+        default=None, max_length=1, description="Character that escapes a quote; a doubled quote when not set."
+    )
+    header: bool | None = Field(
+        default=None,
+        description="Whether the first record holds the column names. Detected when not set: it does when all its "
+        "fields are texts and differ from each other.",
+    )
+    null_values: tuple[str, ...] = Field(
+        default=("",), description="Texts that mean no value, quoted or not.", examples=[["", "NA", "null"]]
+    )
+    skip_rows: int = Field(default=0, ge=0, description="Lines to skip before the header.")
+    comment: str | None = Field(
+        default=None, min_length=1, max_length=1, description="Character that begins a comment.", examples=["#"]
+    )
+
+
+@SOURCES.register(CsvConfig)
+class CsvSource:
+    """Reads delimited text files: by path, glob or S3 key, compressed too, with any dialect and encoding."""
+
+    def __init__(self, config: CsvConfig) -> None:
+        self.config = config
+
+    def extract(self, context: ExtractContext) -> Files:
+        """Return the files with their dialect; the runtime types them over all rows."""
+        paths = []
+        for index, path in enumerate(local_files(self.config, context)):
+            encoding = self.config.encoding or encoding_of(path)
+            if self.config.encoding is None and not encoding.startswith("utf-8"):
+                context.log("encoding detected", file=path.name, encoding=encoding)
+            paths.append(to_utf8(path, encoding, context.scratch / f"utf8-{index}", keep_bom=True))
+        sample = next((path for path in paths if path.stat().st_size), paths[0])
+        return Files("csv", tuple(paths), self.options(sample))
+
+    def options(self, path: Path) -> dict[str, Any]:
+        """Return the reader options for files like `path`: the config's, and what it leaves open as detected."""
+        config = self.config
+        found = (
+            _sniff(path, config) if config.delimiter is None or config.quote is None or config.escape is None else {}
+        )
+        quote = config.quote if config.quote is not None else found.get("quote", '"')
+        options: dict[str, Any] = {
+            "delimiter": config.delimiter or found.get("delimiter", ","),
+            "quote": quote,
+            "escape": config.escape if config.escape is not None else found.get("escape") or quote,
+            "null_values": list(config.null_values),
+            "skip_rows": config.skip_rows,
+            "comment": config.comment,
+        }
+        options["header"] = config.header if config.header is not None else _has_header(path, options)
+        return options
+
+    def check(self, context: ExtractContext) -> str:
+        """Return how many files there are."""
+        paths = local_files(self.config, context)
+        return f"{len(paths)} file(s), {sum(path.stat().st_size for path in paths)} bytes uncompressed"
+
+    def discover(self, context: ExtractContext) -> dict[str, str]:
+        """Return the header with the types that the first rows suggest."""
+        files = self.extract(context)
+        return {str(column["name"]): str(column["type"]) for column in _sniffed(files.paths[0], files.options)}
+
+
+def _sniff(path: Path, config: CsvConfig) -> dict[str, str]:
+    """Return delimiter, quote and escape as the engine's sniffer sees them; nothing where it finds no sense."""
+    import duckdb
+
+    given = {"delim": config.delimiter, "quote": config.quote, "escape": config.escape, "comment": config.comment}
+    arguments = [f"{key} = {quote_literal(value)}" for key, value in given.items() if value]
+    if config.skip_rows:
+        arguments.append(f"skip = {config.skip_rows}")
+    call = ", ".join([quote_literal(str(path)), "all_varchar = true", *arguments])
+    sql = f"SELECT Delimiter, Quote, Escape FROM sniff_csv({call})"
+    try:
+        with duckdb.connect(config={"threads": 1}) as con:
+            rows = con.execute(sql).fetchall()
+    except duckdb.Error:
+        return _by_first_line(path, config)
+    delimiter, quote, escape = rows[0]
+    if config.delimiter is None and delimiter not in DELIMITERS:
+        return _by_first_line(path, config)
+    absent = (None, "", "\0", "(empty)")
+    return {
+        "delimiter": delimiter,
+        "quote": '"' if quote in absent else quote,
+        "escape": "" if escape in absent else escape,
+    }
+
+
+def _by_first_line(path: Path, config: CsvConfig) -> dict[str, str]:
+    with path.open(encoding="utf-8-sig", errors="replace") as text:
+        line = next(itertools.islice(text, config.skip_rows, None), "")[:65536]
+    return {"delimiter": max(DELIMITERS, key=lambda mark: (line.count(mark), -DELIMITERS.index(mark)))}
+
+
+def _has_header(path: Path, options: dict[str, Any]) -> bool:
+    """Whether all fields of the first record are texts (one may be empty, as an index's name is) and all differ."""
+    from dataforge.components.delimited import first_record
+
+    record = first_record(path, options)
+    if not record:
+        return True
+    filled = [field for field in record if field.strip()]
+    return (
+        len(filled) >= max(1, len(record) - 1) and len(set(filled)) == len(filled) and not any(map(_is_value, filled))
+    )
+
+
+def _is_value(field: str) -> bool:
+    text = field.strip().lower()
+    if text in ("true", "false") or (text[:4].isdigit() and text[4:5] == "-" and text[5:7].isdigit()):
+        return True
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _sniffed(path: Path, options: Any) -> list[dict[str, Any]]:
+    import duckdb
+
+    sql = (
+        f"SELECT Columns FROM sniff_csv({quote_literal(str(path))}, delim = {quote_literal(options['delimiter'])}, "
+        f"header = {'true' if options['header'] else 'false'}, skip = {int(options['skip_rows'])})"
+    )
+    try:
+        with duckdb.connect(config={"threads": 1}) as con:
+            columns: list[dict[str, Any]] = con.execute(sql).fetchall()[0][0]
+    except duckdb.Error as error:
+        raise TerminalError(f"{path.name}: {str(error).splitlines()[0]}") from None
+    return columns

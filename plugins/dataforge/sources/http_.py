@@ -1,0 +1,422 @@
+"""The http source: any JSON API, through an Airflow connection, page by page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import IO, Annotated, Any, Literal
+from urllib.parse import urljoin
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing_extensions import Self
+
+from dataforge.components.base import ExtractContext, Files, JsonValue, SourceConfig
+from dataforge.components.fields import ConnectionId, Duration, TemplatedText
+from dataforge.components.registry import SOURCES
+from dataforge.errors import TerminalError, TransientError
+from dataforge.settings import get_settings
+from dataforge.sources import _json_text
+from dataforge.sources._http import Answer, Client, check_endpoint
+
+Scalar = TemplatedText | bool | int | float
+Position = Literal["query", "body"]
+DottedPath = Annotated[str, Field(max_length=500)]
+
+_OWN_HEADERS = frozenset(
+    {
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+class _Pagination(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoPagination(_Pagination):
+    """One request gives everything."""
+
+    type: Literal["none"] = "none"
+
+
+class LinkHeader(_Pagination):
+    """The `Link` header names the next page (rel="next")."""
+
+    type: Literal["link_header"] = "link_header"
+
+
+class NextUrl(_Pagination):
+    """The body names the URL of the next page; none, null or an empty text ends it."""
+
+    type: Literal["next_url"] = "next_url"
+    path: DottedPath = Field(default="next", min_length=1, description="Dotted path to it.", examples=["links.next"])
+
+
+class Cursor(_Pagination):
+    """The body gives a cursor to send with the next request; none, null or an empty text ends it."""
+
+    type: Literal["cursor"] = "cursor"
+    path: DottedPath = Field(min_length=1, description="Dotted path to the cursor.", examples=["meta.next_cursor"])
+    param: str = Field(default="cursor", min_length=1, max_length=200, description="Parameter that takes the cursor.")
+    location: Position = Field(default="query", description="Whether parameters go into the query or the JSON body.")
+
+
+class Page(_Pagination):
+    """Pages have numbers; an empty page, `has_more`, `total_pages` or `total` ends it."""
+
+    type: Literal["page"] = "page"
+    param: str = Field(default="page", min_length=1, max_length=200, description="Parameter that takes the number.")
+    start: int = Field(default=1, ge=0, description="Number of the first page.")
+    size_param: str | None = Field(default=None, max_length=200, description="Parameter that takes the page size.")
+    size: int | None = Field(default=None, ge=1, description="Records to ask for per page.")
+    has_more: DottedPath | None = Field(default=None, description="Dotted path to whether more pages follow.")
+    total_pages: DottedPath | None = Field(default=None, description="Dotted path to the number of pages.")
+    total: DottedPath | None = Field(default=None, description="Dotted path to the number of all records.")
+    location: Position = Field(default="query", description="Whether parameters go into the query or the JSON body.")
+
+
+class Offset(_Pagination):
+    """Records are skipped by number; an empty page, `has_more` or `total` ends it."""
+
+    type: Literal["offset"] = "offset"
+    param: str = Field(default="offset", min_length=1, max_length=200, description="Parameter: records to skip.")
+    limit_param: str = Field(default="limit", min_length=1, max_length=200, description="Parameter: records per page.")
+    limit: int = Field(default=100, ge=1, description="Records to ask for per page.")
+    has_more: DottedPath | None = Field(default=None, description="Dotted path to whether more records follow.")
+    total: DottedPath | None = Field(default=None, description="Dotted path to the number of all records.")
+    location: Position = Field(default="query", description="Whether parameters go into the query or the JSON body.")
+
+
+Pagination = Annotated[NoPagination | LinkHeader | NextUrl | Cursor | Page | Offset, Field(discriminator="type")]
+
+
+class HttpConfig(SourceConfig):
+    """Config of the http source."""
+
+    type: Literal["http"] = "http"
+    connection: ConnectionId = Field(
+        description="Airflow connection of type http: base URL, auth and secret headers.", examples=["shop_api"]
+    )
+    endpoint: TemplatedText = Field(
+        default="", description="Path below the connection's base URL; never a host.", examples=["/v1/orders"]
+    )
+    method: Literal["GET", "POST"] = Field(default="GET", description="HTTP method.")
+    headers: dict[str, TemplatedText] = Field(
+        default_factory=dict, description="Further headers; secret ones belong into the connection's extra."
+    )
+    query: dict[str, Scalar | tuple[Scalar, ...]] = Field(
+        default_factory=dict,
+        description="Query parameters.",
+        examples=[{"status": "paid", "updated_since": "${data_interval_start}"}],
+    )
+    body: dict[str, JsonValue] | None = Field(default=None, description="JSON body of a POST.")
+    records: DottedPath = Field(
+        default="",
+        description="Dotted path to the list of records in the answer; not set when the answer is the list or NDJSON.",
+        examples=["data.orders"],
+    )
+    pagination: Pagination = Field(default_factory=NoPagination, description="How to get further pages.")
+    requests_per_second: float | None = Field(
+        default=None, gt=0, le=1000, description="Most requests per second; unlimited when not set."
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=60), description="Longest time for one answer with its whole body."
+    )
+    total_timeout: Duration = Field(default=timedelta(hours=1), description="Longest time for all pages together.")
+    max_pages: int = Field(default=100_000, ge=1, description="Most pages to read; more is an error.")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _stays_below(cls, value: str) -> str:
+        if "${" not in value and (bad := check_endpoint(value)):
+            raise ValueError(f"{value!r} {bad}")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _plain_headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if name.lower() in _OWN_HEADERS:
+                raise ValueError(f"header {name!r} can't stand in a config; auth belongs into the Airflow connection")
+            if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+                raise ValueError(f"{name!r} is no header name")
+            if any(ord(char) < 32 or ord(char) == 127 for char in text):
+                raise ValueError(f"header {name!r} has a control character in it")
+        return value
+
+    @model_validator(mode="after")
+    def _body_fits(self) -> Self:
+        if self.method == "GET" and (self.body is not None or getattr(self.pagination, "location", "") == "body"):
+            raise ValueError('a body needs "method": "POST"')
+        return self
+
+    def asset(self) -> str | None:
+        """Return the endpoint as an asset URI; None where it depends on the run."""
+        if "${" in self.endpoint:
+            return None
+        return f"dataforge://{self.connection}/{self.endpoint.split('?')[0].strip('/')}"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What to ask for next: a whole URL, or parameters over the config's own."""
+
+    url: str | None = None
+    params: tuple[tuple[str, JsonValue], ...] = ()
+
+
+@SOURCES.register(HttpConfig)
+class HttpSource:
+    """Reads any JSON API through an Airflow connection, following its pages, with retries, limits and deadlines."""
+
+    def __init__(self, config: HttpConfig) -> None:
+        self.config = config
+
+    def extract(self, context: ExtractContext) -> Files:
+        """Return all records as one NDJSON file in scratch, each as the server wrote it."""
+        context.scratch.mkdir(parents=True, exist_ok=True)
+        path = context.scratch / "records.ndjson"
+        count = pages = 0
+        with path.open("wb") as out:
+            for records, _ in self._pages(context, out):
+                count, pages = count + records, pages + 1
+                if context.sample is not None and count >= context.sample:
+                    break
+        context.log("pages read", pages=pages, records=count, bytes=path.stat().st_size)
+        return Files("json", (path,), {"format": "newline_delimited"})
+
+    def check(self, context: ExtractContext) -> str:
+        """Return what the first page of the endpoint answers."""
+        import io
+
+        for records, answer in self._pages(context, io.BytesIO()):
+            return f"{self.config.method} {answer.url.split('?')[0]} answered {answer.status} with {records} record(s)"
+        return "no page"
+
+    def _pages(self, context: ExtractContext, out: IO[bytes]) -> Iterator[tuple[int, Answer]]:
+        """Yield the number of records of every page, after writing them to `out`."""
+        config = self.config
+        client = Client(
+            context.connection(config.connection),
+            get_settings(),
+            config.timeout.total_seconds(),
+            time.monotonic() + config.total_timeout.total_seconds(),
+            1 / config.requests_per_second if config.requests_per_second else 0.0,
+            context.log,
+        )
+        client.open(config.headers)
+        try:
+            yield from self._walk(client, client.url(config.endpoint), context, out)
+        finally:
+            client.close()
+
+    def _walk(self, client: Client, url: str, context: ExtractContext, out: IO[bytes]) -> Iterator[tuple[int, Answer]]:
+        seen_requests: set[_Request] = set()
+        seen_pages: dict[bytes, int] = {}
+        request: _Request | None = self._first()
+        total, unproved, number, expected = 0, 0, 0, None
+        while request is not None:
+            number += 1
+            if request in seen_requests:
+                raise TerminalError(f"page {number} is asked for a second time: the pagination runs in a circle")
+            if number > self.config.max_pages:
+                raise TerminalError(f"more than max_pages = {self.config.max_pages} pages; raise it if that is right")
+            seen_requests.add(request)
+            answer, body, records = self._read(client, url, request, number)
+            unproved += not answer.proved
+            digest = hashlib.blake2b(body, digest_size=16).digest()
+            if records and digest in seen_pages:
+                raise TerminalError(
+                    f"page {number} is the same as page {seen_pages[digest]}: the server ignores the pagination, "
+                    "or it runs in a circle"
+                )
+            seen_pages[digest] = number
+            _json_text.write_lines(records, out)
+            total += len(records)
+            yield len(records), answer
+            expected = self._number(body, getattr(self.config.pagination, "total", None), expected)
+            request = self._next(client, answer, body, len(records), number, total)
+        if expected is not None and total < expected:
+            context.log("completeness unproved", records=total, total=expected, reason="the server announced more")
+        if unproved:
+            context.log("completeness unproved", pages=unproved, reason="answers without a length")
+
+    def _read(self, client: Client, url: str, request: _Request, number: int) -> tuple[Answer, bytes, list[Any]]:
+        """Return one page with its records; a page that is cut short in the middle is asked for again once."""
+        config = self.config
+        in_body = getattr(config.pagination, "location", "query") == "body"
+        params = dict(request.params)
+        query: dict[str, Any] | None = {name: _plain(value) for name, value in config.query.items()}
+        body = config.body
+        if in_body:
+            body = {**(config.body or {}), **params}
+        else:
+            query = {**(query or {}), **params}
+        if request.url is not None:
+            url, query = request.url, None
+        for again in (False, True):
+            answer = client.send(config.method, url, query, body)
+            text = answer.body.removeprefix(b"\xef\xbb\xbf")
+            where = f"page {number} of {answer.url.split('?')[0]}"
+            try:
+                return answer, text, self._records(client, answer, text, where)
+            except _Unreadable as error:
+                if again or answer.proved:
+                    raise TerminalError(str(error)) from None
+        raise TransientError(f"page {number} can't be read")
+
+    def _records(self, client: Client, answer: Answer, text: bytes, where: str) -> list[Any]:
+        kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+        if answer.status == 204 or (not text.strip() and "ndjson" in kind):
+            return []
+        if "ndjson" in kind or "jsonl" in kind or "json-seq" in kind or "jsonlines" in kind:
+            return self._lines(client, text, where)
+        shown = f"{kind or 'no content type'}: {client.excerpt(text)}"
+        try:
+            records = _json_text.records_at(text, self.config.records)
+        except ValueError as error:
+            if not self.config.records and text.lstrip()[:1] == b"{" and "trailing" in str(error):
+                return self._lines(client, text, where)
+            raise _Unreadable(f"{where} is no JSON ({error}), {shown}") from None
+        if records is None:
+            if (
+                self.config.records
+                and _json_text.value_at(text, "") is not None
+                and _is_null(text, self.config.records)
+            ):
+                return []
+            lists = _json_text.keys_with_lists(text)
+            hint = f"; lists stand at: {', '.join(lists)}" if lists else ""
+            raise TerminalError(f"{where} has no list at {self.config.records!r}{hint}, {shown}")
+        if (
+            not self.config.records
+            and (lists := _json_text.keys_with_lists(text))
+            and len(lists) == 1
+            and len(records) == 1
+        ):
+            raise TerminalError(f'{where} is an object with a list at {lists[0]!r}; set "records": "{lists[0]}"')
+        return records
+
+    def _lines(self, client: Client, text: bytes, where: str) -> list[Any]:
+        lines = [line for line in text.split(b"\n") if line.strip()]
+        for index in {0, len(lines) - 1} if lines else ():
+            if reason := _json_text.fault(lines[index]):
+                raise _Unreadable(f"{where}, line {index + 1} is no JSON ({reason}): {client.excerpt(lines[index])}")
+        return lines
+
+    # ---- Which page comes next
+
+    def _first(self) -> _Request:
+        paging = self.config.pagination
+        if isinstance(paging, Page):
+            return self._numbered(paging.start)
+        if isinstance(paging, Offset):
+            return _Request(params=((paging.param, 0), (paging.limit_param, paging.limit)))
+        return _Request()
+
+    def _numbered(self, page: int) -> _Request:
+        paging = self.config.pagination
+        assert isinstance(paging, Page)
+        size = ((paging.size_param, paging.size),) if paging.size_param and paging.size else ()
+        return _Request(params=((paging.param, page), *size))
+
+    def _next(
+        self, client: Client, answer: Answer, body: bytes, records: int, number: int, total: int
+    ) -> _Request | None:
+        """Return the request for the page after this one, None at the end."""
+        paging = self.config.pagination
+        if isinstance(paging, LinkHeader):
+            return self._at(client, answer, _next_link(answer.headers.get("link", "")), "the Link header")
+        if isinstance(paging, NextUrl):
+            value = self._value(body, paging.path)
+            return self._at(client, answer, value, f"the URL at {paging.path!r}")
+        if isinstance(paging, Cursor):
+            value = self._value(body, paging.path)
+            return _Request(params=((paging.param, value),)) if value not in (None, "", False) else None
+        if isinstance(paging, Page | Offset):
+            if not records:
+                return None
+            if paging.has_more is not None and not self._value(body, paging.has_more):
+                return None
+            if (
+                paging.total is not None
+                and (known := self._number(body, paging.total, None)) is not None
+                and total >= known
+            ):
+                return None
+            if isinstance(paging, Offset):
+                # By what came, not by what was asked for: a server may give fewer than the limit on every page.
+                return _Request(params=((paging.param, total), (paging.limit_param, paging.limit)))
+            if paging.total_pages is not None and number >= (self._number(body, paging.total_pages, None) or 0):
+                return None
+            return self._numbered(paging.start + number)
+        return None
+
+    def _at(self, client: Client, answer: Answer, link: Any, what: str) -> _Request | None:
+        if link in (None, "", False):
+            return None
+        if not isinstance(link, str):
+            raise TerminalError(f"{what} is {link!r}, no URL")
+        url = urljoin(answer.url, link)
+        client.check_origin(url, what)
+        return _Request(url=url)
+
+    def _value(self, body: bytes, path: str) -> Any:
+        text = _json_text.value_at(body, path)
+        value = json.loads(text) if text is not None else None
+        if isinstance(value, dict | list):
+            raise TerminalError(f"the value at {path!r} is {type(value).__name__}, no text or number")
+        return value
+
+    def _number(self, body: bytes, path: str | None, default: int | None) -> int | None:
+        if path is None:
+            return default
+        value = self._value(body, path)
+        if isinstance(value, str) and value.isdigit():
+            return int(value)
+        return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+
+
+class _Unreadable(Exception):  # noqa: N818
+    """A page that is no JSON."""
+
+
+def _is_null(body: bytes, path: str) -> bool:
+    """Whether the value at a path is there and null."""
+    value: Any = json.loads(body)
+    for key in _json_text.split_path(path):
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+    return value is None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _next_link(header: str) -> str | None:
+    """Return the target of rel="next" in a Link header."""
+    from requests.utils import parse_header_links
+
+    for link in parse_header_links(header) if header else ():
+        if "next" in link.get("rel", "").lower().split():
+            return link.get("url")
+    return None

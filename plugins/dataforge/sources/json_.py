@@ -1,0 +1,88 @@
+"""The json source: NDJSON, JSON lists, and lists inside a JSON object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from dataforge.components.base import ExtractContext, Files
+from dataforge.components.registry import SOURCES
+from dataforge.errors import TerminalError
+from dataforge.sources import _json_text
+from dataforge.sources._files import FileSourceConfig, encoding_of, local_files, to_utf8
+
+Form = Literal["newline_delimited", "array", "unstructured"]
+
+
+class JsonConfig(FileSourceConfig):
+    """Config of the json source."""
+
+    type: Literal["json"] = "json"
+    records: str = Field(
+        default="",
+        max_length=500,
+        description="Dotted path to the list of records inside a JSON object; not set for NDJSON and for a list.",
+        examples=["data.orders"],
+    )
+    format: Literal["auto", "newline_delimited", "array"] = Field(
+        default="auto",
+        description="newline_delimited: one object a line; array: one list; auto looks at the beginning.",
+    )
+    encoding: str | None = Field(
+        default=None, description="Encoding of the files; detected when not set, mostly UTF-8."
+    )
+
+
+@SOURCES.register(JsonConfig)
+class JsonSource:
+    """Reads JSON files: NDJSON, a list, or a list inside an object; by path, glob or S3 key, compressed too."""
+
+    def __init__(self, config: JsonConfig) -> None:
+        self.config = config
+
+    def extract(self, context: ExtractContext) -> Files:
+        """Return the files, all in one form; the runtime types the records over all of them."""
+        files: list[tuple[Path, Form]] = []
+        for index, path in enumerate(local_files(self.config, context)):
+            path = to_utf8(path, self.config.encoding or encoding_of(path), context.scratch / f"utf8-{index}")
+            if self.config.records:
+                files.append((self._inner(path, context.scratch / f"records-{index}"), "array"))
+            else:
+                files.append((path, self.config.format if self.config.format != "auto" else form_of(path)))
+        forms = {form for path, form in files if path.stat().st_size}
+        if len(forms) > 1:
+            forms = {"unstructured"} if "array" not in forms else set()
+        if not forms and any(path.stat().st_size for path, _ in files):
+            raise TerminalError("some files hold a JSON list and others objects; read them by two sources")
+        return Files("json", tuple(path for path, _ in files), {"format": next(iter(forms), "newline_delimited")})
+
+    def _inner(self, path: Path, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / path.name
+        with path.open("rb") as source, target.open("wb") as out:
+            _json_text.copy_list(source, self.config.records, out, path.name)
+        return target
+
+    def check(self, context: ExtractContext) -> str:
+        """Return how many files there are."""
+        paths = local_files(self.config, context)
+        return f"{len(paths)} file(s), {sum(path.stat().st_size for path in paths)} bytes uncompressed"
+
+
+def form_of(path: Path) -> Form:
+    """Return the form of a JSON file, by its beginning."""
+    import msgspec
+
+    with path.open("rb") as file:
+        line = file.readline(16 * 1024 * 1024)
+        while line and not line.strip():
+            line = file.readline(16 * 1024 * 1024)
+    if line.lstrip().startswith(b"["):
+        return "array"
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return "unstructured"  # an object that goes over several lines
+    return "newline_delimited"

@@ -1,0 +1,276 @@
+"""The postgres source: a table or query as Arrow batches through ADBC, in one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from dataforge.components.base import Batches, Connection, ExtractContext
+from dataforge.components.database import postgres_uri, quote_identifier, without_secrets
+from dataforge.components.registry import SOURCES
+from dataforge.errors import DataForgeError, TerminalError, TransientError
+from dataforge.sources._query import QuerySourceConfig, prepare
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OPEN_NUMERIC = (38, 10)
+"""Precision and scale for a numeric column that declares none."""
+
+_TRANSIENT = ("08", "40", "53", "55P03", "57P", "58")
+_AS_TEXT_TYPES = {"money": "numeric(19,2)", "oid": "bigint"}
+
+
+class PostgresConfig(QuerySourceConfig):
+    """Config of the postgres source."""
+
+    type: Literal["postgres"] = "postgres"
+
+
+@SOURCES.register(PostgresConfig)
+class PostgresSource:
+    """Reads a PostgreSQL table or query in one read-only snapshot, streamed as typed Arrow batches."""
+
+    def __init__(self, config: PostgresConfig) -> None:
+        self.config = config
+
+    def extract(self, context: ExtractContext) -> Batches:
+        """Return the rows as a stream; the snapshot is taken now and released when the stream ends."""
+        import pyarrow as pa
+
+        connection = context.connection(self.config.connection)
+        session = _Session(connection)
+        try:
+            query = self._query(context)
+            schema = session.schema(query)
+            wrapped, fields = _readable(query, schema, self.config.columns, context.sample)
+            reader = session.read(wrapped)
+        except BaseException:
+            session.close()
+            raise
+        target = pa.schema(fields)
+        return Batches(pa.RecordBatchReader.from_batches(target, _typed(session, reader, target)))
+
+    def _query(self, context: ExtractContext) -> str:
+        if self.config.table is not None:
+            return f"SELECT * FROM {'.'.join(map(quote_identifier, self.config.table.split('.')))}"
+        return prepare(self.config.query or "", "postgres", context.values)
+
+    def check(self, context: ExtractContext) -> str:
+        """Return the server's version and what it lets us read."""
+        session = _Session(context.connection(self.config.connection))
+        try:
+            version = session.one("SELECT current_setting('server_version')")
+            columns = len(session.schema(self._query(context)))
+        finally:
+            session.close()
+        return f"PostgreSQL {version}; {self.config.table or 'the query'} has {columns} columns"
+
+    def discover(self, context: ExtractContext) -> dict[str, str]:
+        """Return the columns with their types in the engine."""
+        import duckdb
+        import pyarrow as pa
+
+        session = _Session(context.connection(self.config.connection))
+        try:
+            query = self._query(context)
+            _, fields = _readable(query, session.schema(query), self.config.columns, None)
+        finally:
+            session.close()
+        empty = pa.schema(fields).empty_table()
+        with duckdb.connect() as con:
+            con.register("empty", empty)
+            return {row[0]: row[1] for row in con.execute("DESCRIBE SELECT * FROM empty").fetchall()}
+
+
+class _Session:
+    """One connection with one read-only snapshot; its errors are ours and hold no password."""
+
+    def __init__(self, connection: Connection) -> None:
+        import adbc_driver_postgresql.dbapi as adbc
+
+        self.connection = connection
+        try:
+            self.con = adbc.connect(postgres_uri(connection))
+        except adbc.Error as error:
+            raise self.explain(error, connecting=True) from None
+        self.cursor = self.con.cursor()
+        try:
+            self.cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        except adbc.Error as error:
+            self.close()
+            raise self.explain(error) from None
+
+    def schema(self, query: str) -> pa.Schema:
+        """Return the Arrow schema of a query without running it."""
+        import adbc_driver_postgresql.dbapi as adbc
+
+        try:
+            schema: pa.Schema = self.cursor.adbc_execute_schema(query)
+        except adbc.Error as error:
+            raise self.explain(error) from None
+        names = schema.names
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise TerminalError(f"the query has more than one column {twice[0]!r}; give each its own name")
+        return schema
+
+    def read(self, query: str) -> pa.RecordBatchReader:
+        """Run a query and return its rows as a stream."""
+        import adbc_driver_postgresql.dbapi as adbc
+
+        try:
+            self.cursor.execute(query)
+            reader: pa.RecordBatchReader = self.cursor.fetch_record_batch()
+        except adbc.Error as error:
+            raise self.explain(error) from None
+        return reader
+
+    def one(self, query: str) -> Any:
+        """Return the first value of a query."""
+        return self.read(query).read_all().column(0)[0].as_py()
+
+    def explain(self, error: BaseException, *, connecting: bool = False) -> DataForgeError:
+        """Return the driver's error as ours: transient when trying again may help."""
+        text = without_secrets(str(error).split("\nQuery was:")[0].strip(), self.connection)
+        state = getattr(error, "sqlstate", None) or ""
+        message = f"connection {self.connection.id!r}: {text}"
+        if state.startswith(_TRANSIENT):
+            return TransientError(message)
+        if state or any(hint in text for hint in ("authentication failed", "does not exist", "no pg_hba")):
+            return TerminalError(message)
+        gone = any(hint in text.lower() for hint in ("connect", "timeout", "timed out", "closed", "terminat", "ssl"))
+        return TransientError(message) if connecting or gone else TerminalError(message)
+
+    def close(self) -> None:
+        """End the transaction and the connection."""
+        for part in (self.cursor, self.con) if hasattr(self, "cursor") else (self.con,):
+            with suppress(Exception):
+                part.close()
+
+
+def _readable(query: str, schema: pa.Schema, overrides: dict[str, str], sample: int | None) -> tuple[str, list[Any]]:
+    """Return the query with columns cast where Arrow can't hold them, and the fields that the stream shall have."""
+    import pyarrow as pa
+
+    items, fields, changed = [], [], False
+    type_: Any
+    for field in schema:
+        name = quote_identifier(field.name)
+        server_type = _server_type(field)
+        as_text = overrides.get(field.name, "").strip().lower() in ("text", "varchar", "string")
+        cast = None
+        if as_text:
+            cast, type_ = "text", pa.string()
+        elif server_type == "numeric":
+            type_ = _decimal(field, overrides.get(field.name))
+        elif server_type in _AS_TEXT_TYPES:
+            cast = _AS_TEXT_TYPES[server_type]
+            type_ = pa.decimal128(19, 2) if server_type == "money" else pa.int64()
+        elif _is_opaque(field.type):
+            cast, type_ = "text", pa.string()
+        elif pa.types.is_list(field.type) and _is_opaque(field.type.value_type):
+            cast, type_ = "text[]", pa.list_(pa.string())
+        else:
+            type_ = field.type
+        items.append(f"CAST({name} AS {cast}) AS {name}" if cast else name)
+        changed = changed or cast is not None
+        fields.append(pa.field(field.name, type_))
+    if changed:
+        query = f"SELECT {', '.join(items)} FROM (\n{query}\n) AS source_rows"
+    if sample is not None:
+        query = f"SELECT * FROM (\n{query}\n) AS sampled_rows LIMIT {int(sample)}"
+    return query, fields
+
+
+def _server_type(field: Any) -> str:
+    return str((field.metadata or {}).get(b"POSTGRESQL:type", b"").decode() or getattr(field.type, "type_name", ""))
+
+
+def _is_opaque(type_: pa.DataType) -> bool:
+    return getattr(type_, "extension_name", "") == "arrow.opaque"
+
+
+def _decimal(field: Any, override: str | None) -> pa.DataType:
+    """Return the decimal type of a numeric column; its text, exactly, where the config gives another type."""
+    import pyarrow as pa
+
+    if override is not None:
+        return pa.string()
+    typmod = int((field.metadata or {}).get(b"POSTGRESQL:typmod", b"-1"))
+    if typmod < 4:
+        return pa.decimal128(*OPEN_NUMERIC)
+    precision, scale = (typmod - 4) >> 16 & 0xFFFF, (typmod - 4) & 0x7FF
+    if scale > 1023:  # the server stores a negative scale, numeric(3,-2), in eleven bits
+        precision, scale = precision + 2048 - scale, 0
+    if scale > precision:
+        precision = scale
+    return pa.decimal128(precision, scale) if precision <= 38 else pa.string()
+
+
+def _typed(session: _Session, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    try:
+        while True:
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                return
+            except (OSError, pa.ArrowException, session.con.Error) as error:
+                raise session.explain(error) from None
+            yield pa.RecordBatch.from_arrays(
+                [_converted(batch.column(index), field) for index, field in enumerate(schema)], schema=schema
+            )
+    finally:
+        session.close()
+
+
+def _converted(array: Any, field: Any) -> Any:
+    """Return a column in its final type; TerminalError where a value does not fit, never a rounded one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_temporal(field.type) and not pa.types.is_time(field.type):
+        _check_range(array, field)
+    if array.type == field.type:
+        return array
+    if _is_opaque(array.type):
+        array = array.storage
+    if not pa.types.is_decimal(field.type):
+        return array.cast(field.type)
+    try:
+        return pc.cast(array, field.type)
+    except pa.ArrowInvalid:
+        bad = next(text for text in array.to_pylist() if text is not None and not _fits(text, field.type))
+        raise TerminalError(
+            f"column {field.name!r}: {bad[:40]!r} does not fit {field.type}; give the column a type under 'columns', "
+            "such as decimal(38,20), double or text"
+        ) from None
+
+
+def _fits(text: str, type_: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    try:
+        pa.array([text]).cast(type_)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _check_range(array: Any, field: Any) -> None:
+    """Raise TerminalError for infinity and for years outside of 1 to 9999, which Arrow and its readers can't hold."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_date32(array.type) or pa.types.is_timestamp(array.type)) or array.null_count == len(array):
+        return
+    ends = pc.min_max(array.view(pa.int32() if pa.types.is_date32(array.type) else pa.int64()))
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    unit = 1 if pa.types.is_date32(array.type) else 86_400_000_000
+    if low < -719_162 * unit or high >= 2_932_897 * unit:
+        raise TerminalError(
+            f"column {field.name!r} holds infinity or a year outside of 1 to 9999; read it as text: "
+            f'"columns": {{"{field.name}": "text"}}'
+        )

@@ -1,0 +1,307 @@
+"""The sql source: any database that has an Airflow hook with a DB-API connection, by table or query."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from dataforge.components.base import Batches, Connection, ExtractContext
+from dataforge.components.database import without_secrets
+from dataforge.components.lattice import Seen, see_values
+from dataforge.components.registry import SOURCES
+from dataforge.errors import DataForgeError, TerminalError, TransientError
+from dataforge.sources._query import QuerySourceConfig, prepare
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DIALECTS = {
+    "clickhouse": "clickhouse",
+    "databricks": "databricks",
+    "drill": "drill",
+    "druid": "druid",
+    "duckdb": "duckdb",
+    "exasol": "exasol",
+    "gcpbigquery": "bigquery",
+    "hiveserver2": "hive",
+    "mssql": "tsql",
+    "mysql": "mysql",
+    "oracle": "oracle",
+    "postgres": "postgres",
+    "presto": "presto",
+    "redshift": "redshift",
+    "snowflake": "snowflake",
+    "sqlite": "sqlite",
+    "teradata": "teradata",
+    "trino": "trino",
+}
+"""Airflow connection types to SQLGlot dialects; others are parsed as plain SQL."""
+
+
+class SqlConfig(QuerySourceConfig):
+    """Config of the sql source."""
+
+    type: Literal["sql"] = "sql"
+    batch_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="Rows fetched from the driver at a time.")
+
+
+@SOURCES.register(SqlConfig)
+class SqlSource:
+    """Reads a table or query of any database with an Airflow hook, on one cursor, typed over all rows."""
+
+    def __init__(self, config: SqlConfig) -> None:
+        self.config = config
+
+    def extract(self, context: ExtractContext) -> Batches:
+        """Return the rows; they are read now, into scratch, since only the values of all rows tell their types."""
+        connection = context.connection(self.config.connection)
+        query = self._query(connection, context)
+        spool = _Spool(context.scratch / "rows.arrows")
+        with closing(_connect(connection)) as con:
+            try:
+                names, rows = _run(con, query)
+                left = context.sample
+                for batch in _chunks(rows, self.config.batch_rows, left):
+                    spool.add(names, batch)
+                if not spool.names:
+                    spool.add(names, [])
+            except DataForgeError:
+                raise
+            except Exception as error:  # noqa: BLE001 each driver has errors of its own
+                raise _explain(error, connection) from None
+        return Batches(spool.reader())
+
+    def _query(self, connection: Connection, context: ExtractContext) -> str:
+        from sqlglot import exp
+
+        dialect = DIALECTS.get(connection.type)
+        if self.config.query is not None:
+            return prepare(self.config.query, dialect, context.values)
+        names = [exp.to_identifier(part, quoted=True) for part in (self.config.table or "").split(".")]
+        table = exp.Table(this=names[-1], db=names[0] if len(names) > 1 else None)
+        return exp.select("*").from_(table).sql(dialect)
+
+    def check(self, context: ExtractContext) -> str:
+        """Return how many columns the table or query has."""
+        return f"connected; {self.config.table or 'the query'} has {len(self.discover(context))} columns"
+
+    def discover(self, context: ExtractContext) -> dict[str, str]:
+        """Return the columns; their types are known only when the rows are read, so they are empty."""
+        connection = context.connection(self.config.connection)
+        query = self._query(connection, context)
+        with closing(_connect(connection)) as con:
+            try:
+                names, rows = _run(con, query)
+                next(iter(rows(1)), None)
+            except DataForgeError:
+                raise
+            except Exception as error:  # noqa: BLE001 each driver has errors of its own
+                raise _explain(error, connection) from None
+        return dict.fromkeys(names, "")
+
+
+Rows = Callable[[int], Sequence[Sequence[Any]]]
+"""Fetches at most so many further rows."""
+
+
+def _chunks(rows: Rows, size: int, left: int | None) -> Iterator[Sequence[Sequence[Any]]]:
+    while left is None or left > 0:
+        batch = rows(size if left is None else min(size, left))
+        if not batch:
+            return
+        yield batch
+        if left is not None:
+            left -= len(batch)
+
+
+def _connect(connection: Connection) -> Any:
+    """Return a DB-API connection through the connection's Airflow hook, set to read only where the driver can."""
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.sdk import BaseHook
+
+    try:
+        hook = BaseHook.get_hook(connection.id)
+    except Exception as error:  # noqa: BLE001 each driver has errors of its own
+        raise TerminalError(
+            f"connection {connection.id!r} of type {connection.type!r} has no usable hook: "
+            f"{without_secrets(str(error), connection)}"
+        ) from None
+    if not isinstance(hook, DbApiHook):
+        raise TerminalError(f"connection {connection.id!r} of type {connection.type!r} is no database")
+    try:
+        con = hook.get_conn()
+        _read_only(con)
+    except Exception as error:  # noqa: BLE001 each driver has errors of its own
+        raise _explain(error, connection, connecting=True) from None
+    return con
+
+
+def _driver(con: Any) -> str:
+    """Return the driver's package; Airflow wraps some connections, so the attribute they wrap counts too."""
+    return type(getattr(con, "conn", None) or con).__module__.split(".")[0]
+
+
+def _read_only(con: Any) -> None:
+    driver = _driver(con)
+    if driver == "sqlite3":
+        con.execute("PRAGMA query_only = ON")
+    elif driver == "psycopg2":
+        con.set_session(isolation_level="REPEATABLE READ", readonly=True, autocommit=False)
+    elif driver == "psycopg":
+        con.read_only = True
+    elif driver in ("MySQLdb", "pymysql", "mysql"):
+        with closing(con.cursor()) as cursor:
+            cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    elif driver in ("oracledb", "cx_Oracle"):
+        with closing(con.cursor()) as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+
+
+def _run(con: Any, query: str) -> tuple[list[str], Rows]:
+    """Run the query on one cursor, on the server where the driver can; return column names and a way to fetch."""
+    driver = _driver(con)
+    if driver in ("psycopg2", "psycopg"):
+        cursor = con.cursor("dataforge")
+    elif driver == "MySQLdb":
+        from MySQLdb.cursors import SSCursor  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+        cursor = con.cursor(SSCursor)
+    else:
+        cursor = con.cursor()
+    cursor.execute(query)
+    first: list[Sequence[Any]] = []
+    if cursor.description is None:  # a server-side cursor knows its columns after the first fetch
+        first = list(cursor.fetchmany(1))
+    names = [str(column[0]) for column in cursor.description or ()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise TerminalError(f"the query has more than one column {twice[0]!r}; give each its own name")
+
+    def fetch(count: int) -> Sequence[Sequence[Any]]:
+        head, first[:] = list(first), []
+        return [*head, *cursor.fetchmany(count - len(head))] if head else cursor.fetchmany(count)
+
+    return names, fetch
+
+
+def _explain(error: Exception, connection: Connection, *, connecting: bool = False) -> DataForgeError:
+    text = without_secrets(
+        str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, connection
+    )
+    message = f"connection {connection.id!r}: {text}"
+    kinds = {base.__name__ for base in type(error).__mro__}
+    state = str(getattr(error, "pgcode", None) or getattr(error, "sqlstate", None) or "")
+    if type(error).__module__.startswith("sqlite3"):
+        return TransientError(message) if "locked" in text or "busy" in text else TerminalError(message)
+    if state:
+        return TransientError(message) if state.startswith(("08", "40", "53", "57P")) else TerminalError(message)
+    if "authentication" in text.lower() or "access denied" in text.lower():
+        return TerminalError(message)
+    if connecting or kinds & {"OperationalError", "InterfaceError", "ConnectionError", "TimeoutError"}:
+        return TransientError(message)
+    return TerminalError(message)
+
+
+class _Spool:
+    """Batches in a file, each with the types of its own rows; read back with types that hold all rows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.names: list[str] = []
+        self.seen: list[Seen] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def add(self, names: list[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Append rows."""
+        import pyarrow as pa
+
+        columns = list(zip(*rows, strict=True)) if rows else [() for _ in names]
+        seen = [see_values(column) for column in columns]
+        self.seen = [old | new for old, new in zip(self.seen, seen, strict=True)] if self.names else seen
+        self.names = names
+        arrays = [array_of(column, one.type) for column, one in zip(columns, seen, strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, names=names)
+        with self.path.open("ab") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return all rows as one stream."""
+        import pyarrow as pa
+
+        types = [seen.type for seen in self.seen]
+        schema = pa.schema([pa.field(name, arrow_type(type_)) for name, type_ in zip(self.names, types, strict=True)])
+        return pa.RecordBatchReader.from_batches(schema, self._batches(schema, types))
+
+    def _batches(self, schema: pa.Schema, types: list[str]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        with self.path.open("rb") as source:
+            size = self.path.stat().st_size
+            while source.tell() < size:
+                for batch in pa.ipc.open_stream(source):
+                    arrays = [
+                        array if array.type == field.type else array_of(array.to_pylist(), type_)
+                        for array, field, type_ in zip(batch.columns, schema, types, strict=True)
+                    ]
+                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def arrow_type(type_: str) -> pa.DataType:
+    """Return the Arrow type for one of the lattice's SQL types."""
+    import pyarrow as pa
+
+    if type_.startswith("DECIMAL"):
+        precision, scale = type_[8:-1].split(",")
+        return pa.decimal128(int(precision), int(scale))
+    simple: dict[str, pa.DataType] = {
+        "BOOLEAN": pa.bool_(),
+        "BIGINT": pa.int64(),
+        "DOUBLE": pa.float64(),
+        "DATE": pa.date32(),
+        "TIMESTAMP": pa.timestamp("us"),
+        "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
+        "TIME": pa.time64("us"),
+        "BLOB": pa.binary(),
+    }
+    return simple.get(type_, pa.string())
+
+
+def array_of(values: Sequence[Any], type_: str) -> pa.Array[Any]:
+    """Return Python values as an Arrow array of one of the lattice's SQL types."""
+    import pyarrow as pa
+
+    target = arrow_type(type_)
+    if pa.types.is_string(target):
+        return pa.array([None if value is None else text_of(value) for value in values], target)
+    if type_ == "DOUBLE":
+        return pa.array([None if value is None else float(value) for value in values], target)
+    if type_ == "TIMESTAMP":
+        from datetime import datetime, time
+
+        values = [
+            datetime.combine(value, time()) if value is not None and not isinstance(value, datetime) else value
+            for value in values
+        ]
+    if type_ == "BLOB":
+        values = [None if value is None else bytes(value) for value in values]
+    return pa.array(values, target)
+
+
+def text_of(value: Any) -> str:
+    """Return a driver's value as text: ISO forms for dates and times, JSON for lists and objects, hex for bytes."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, default=text_of, ensure_ascii=False)
+    return str(value)

@@ -1,0 +1,395 @@
+"""Runs one example pipeline on a real Airflow and shows the loaded rows; the second half of scripts/demo."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+USER = PASSWORD = "admin"
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+START_SECONDS = 240
+RUN_SECONDS = 240
+STOP_SECONDS = 15
+PREFERRED_PORT = 8080
+
+
+class DemoError(Exception):
+    """The demo can't go on; the text says why and where to look."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One Airflow of our own: its home folder, its address and its environment."""
+
+    home: Path
+    port: int
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the components' own logs."""
+        return self.home / "logs" / "components"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; return 0 when rows were loaded, 1 when not."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="stop after the run; exit 0 only if rows were loaded")
+    parser.add_argument("--dag", default="penguins", help="which example to run (default: penguins)")
+    parser.add_argument("--port", type=int, help="port of Airflow's page (default: 8080, or a free one)")
+    options = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    began = time.monotonic()
+    try:
+        with home(check=options.check) as folder, components(prepare(folder, options.port)) as demo:
+            show(demo, options.dag, began)
+            if not options.check:
+                stay(demo)
+    except (DemoError, OSError) as error:
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped." if not options.check else "\nInterrupted.")
+        return 1 if options.check else 0
+    return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def home(*, check: bool) -> Iterator[Path]:
+    """Give Airflow's home: .airflow in the repository, or for a check a new one; a failed check keeps it for its logs."""
+    if check:
+        folder = Path(tempfile.mkdtemp(prefix="dataforge-demo-"))
+        try:
+            yield folder
+        except DemoError:
+            print(f"All logs are kept in {folder}", file=sys.stderr)
+            raise
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    folder = ROOT / ".airflow"
+    folder.mkdir(exist_ok=True)
+    with (folder / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoError("another scripts/demo is running in this folder; stop it first (Ctrl-C there)") from None
+        yield folder
+
+
+def prepare(folder: Path, port: int | None) -> Demo:
+    """Write the login, choose free ports, make the metadata database."""
+    ports = free_ports(3)
+    port = port or (PREFERRED_PORT if is_free(PREFERRED_PORT) else ports[0])
+    if not is_free(port):
+        raise DemoError(f"port {port} is taken; choose another one with --port")
+    (folder / "passwords.json").write_text(json.dumps({USER: PASSWORD}))
+    demo = Demo(folder, port, {**os.environ, **settings(folder, port, ports[1:], keep_secrets(folder))})
+    demo.logs.mkdir(parents=True, exist_ok=True)
+    print("Preparing Airflow's database")
+    with (demo.logs / "db-migrate.log").open("w") as log:
+        command = [sys.executable, "-m", "airflow", "db", "migrate"]
+        if subprocess.run(command, env=demo.environment, cwd=folder, stdout=log, stderr=log, check=False).returncode:
+            raise DemoError(f"airflow db migrate failed\n{tail(demo.logs / 'db-migrate.log')}")
+    return demo
+
+
+def keep_secrets(folder: Path) -> dict[str, str]:
+    """Return the secrets of this Airflow, made once and kept, so that logins outlive a restart."""
+    path = folder / "secrets.json"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({name: secrets.token_urlsafe(48) for name in ("jwt", "session")}))
+    made: dict[str, str] = json.loads(path.read_text())
+    return made
+
+
+def settings(folder: Path, port: int, other_ports: Sequence[int], made: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a small Airflow that shows a changed config within about two seconds."""
+    bundles = [
+        {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}},
+        {"name": "pipelines", "classpath": "dataforge.bundle.ConfigBundle", "kwargs": {"refresh_interval": 1}},
+    ]
+    values = {
+        "core": {
+            "dags_folder": ROOT / "dags",
+            "plugins_folder": ROOT / "plugins",
+            "load_examples": False,
+            "executor": "LocalExecutor",
+            "parallelism": 4,
+            "dags_are_paused_at_creation": False,
+            "min_serialized_dag_update_interval": 0,
+            "test_connection": "Enabled",
+            "execution_api_server_url": f"http://127.0.0.1:{port}/execution/",
+            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_passwords_file": folder / "passwords.json",
+        },
+        "database": {"sql_alchemy_conn": f"sqlite:///{folder}/airflow.db?timeout=60"},
+        "api": {"host": "127.0.0.1", "port": port, "secret_key": made["session"], "base_url": f"http://localhost:{port}"},
+        "api_auth": {"jwt_secret": made["jwt"]},
+        "logging": {
+            "base_log_folder": folder / "logs",
+            "worker_log_server_port": other_ports[0],
+            "trigger_log_server_port": other_ports[1],
+        },
+        "scheduler": {"scheduler_idle_sleep_time": 0.1, "parsing_cleanup_interval": 2},
+        "dag_processor": {
+            "bundle_refresh_check_interval": 1,
+            "min_file_process_interval": 300,
+            "stale_dag_threshold": 2,
+            "parsing_processes": 2,
+            "dag_bundle_storage_path": folder / "bundles",
+            "dag_bundle_config_list": json.dumps(bundles),
+        },
+        "dataforge": {"configs_folder": ROOT / "configs", "output_folder": folder / "output"},
+    }
+    return {"AIRFLOW_HOME": str(folder), "PYTHONUNBUFFERED": "1", "NO_PROXY": "*", "no_proxy": "*"} | {
+        f"AIRFLOW__{section.upper()}__{option.upper()}": str(value)
+        for section, options in values.items()
+        for option, value in options.items()
+    }
+
+
+@contextlib.contextmanager
+def components(demo: Demo) -> Iterator[Demo]:
+    """Start Airflow's components, wait until all are healthy, stop them and all their children in the end."""
+    print(f"Starting Airflow (logs in {demo.logs})")
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name in COMPONENTS:
+            with (demo.logs / f"{name}.log").open("w") as log:
+                processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "airflow", name],
+                    env=demo.environment, cwd=demo.home, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )  # fmt: skip
+        wait_healthy(demo, processes)
+        yield demo
+    finally:
+        stop(processes.values())
+
+
+def stop(processes: Sequence[subprocess.Popen[bytes]] | Any) -> None:
+    """End the processes and everything they started: asked first, then killed."""
+    processes = list(processes)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave children behind
+    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and any(_group_lives(process) for process in processes):
+            time.sleep(0.1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def wait_healthy(demo: Demo, processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """Return when every component reports health; DemoError with the end of its log when one ends instead."""
+    deadline = time.monotonic() + START_SECONDS
+    parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+    health: dict[str, Any] = {}
+    while time.monotonic() < deadline:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise DemoError(f"airflow {name} ended by itself\n{tail(demo.logs / f'{name}.log')}")
+        with contextlib.suppress(OSError, ValueError):
+            health = Api(demo).get("/api/v2/monitor/health")
+            if all((health.get(part) or {}).get("status") == "healthy" for part in parts):
+                Api(demo).get("/execution/health")  # warms up the part that tasks talk to
+                return
+        time.sleep(0.5)
+    missing = [part for part in parts if (health.get(part) or {}).get("status") != "healthy"]
+    raise DemoError(f"Airflow was not healthy after {START_SECONDS} s (waiting for {', '.join(missing)}); see {demo.logs}")
+
+
+class Api:
+    """Airflow's REST API, by the standard library alone."""
+
+    def __init__(self, demo: Demo) -> None:
+        self.base = f"http://127.0.0.1:{demo.port}"
+        self.headers = {"Content-Type": "application/json"}
+
+    def login(self) -> Api:
+        """Log in as the demo's user."""
+        token = self.post("/auth/token", {"username": USER, "password": PASSWORD})["access_token"]
+        self.headers["Authorization"] = f"Bearer {token}"
+        return self
+
+    def get(self, path: str) -> Any:
+        """Return the JSON answer of a GET."""
+        return self._send("GET", path, None)
+
+    def post(self, path: str, body: Any) -> Any:
+        """Return the JSON answer of a POST."""
+        return self._send("POST", path, json.dumps(body).encode())
+
+    def patch(self, path: str, body: Any) -> Any:
+        """Return the JSON answer of a PATCH."""
+        return self._send("PATCH", path, json.dumps(body).encode())
+
+    def _send(self, method: str, path: str, body: bytes | None) -> Any:
+        request = urllib.request.Request(self.base + path, body, self.headers, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for patience in (1, 2, 4, 8, 0):  # SQLite answers 500 when it is too busy for a moment
+            try:
+                with opener.open(request, timeout=60) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                if error.code < 500 or not patience:
+                    raise
+                time.sleep(patience)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def show(demo: Demo, dag_id: str, began: float) -> None:
+    """Trigger the pipeline, wait for it, print where it wrote and its first rows."""
+    api = Api(demo).login()
+    wait_dag(api, demo, dag_id)
+    print(f"Airflow is up after {time.monotonic() - began:.0f} s. Running the pipeline {dag_id!r}")
+    run = f"demo__{time.time():.0f}"
+    api.post(f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": {}})
+    deadline = time.monotonic() + RUN_SECONDS
+    state = "queued"
+    while state not in ("success", "failed") and time.monotonic() < deadline:
+        time.sleep(0.2)
+        state = api.get(f"/api/v2/dags/{dag_id}/dagRuns/{run}")["state"]
+    if state != "success":
+        raise DemoError(f"the run ended as {state!r}\n{failed_log(api, dag_id, run)}")
+    config = json.loads((ROOT / "configs" / f"{dag_id}.json").read_text())
+    print_rows(demo, dag_id, config["destination"])
+    print(f"\nDone in {time.monotonic() - began:.0f} s.")
+
+
+def wait_dag(api: Api, demo: Demo, dag_id: str) -> None:
+    """Return when Airflow knows the DAG; DemoError with its import error when it has one."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if not (found := api.get(f"/api/v2/dags/{dag_id}"))["is_stale"]:
+                if found["is_paused"]:
+                    api.patch(f"/api/v2/dags/{dag_id}", {"is_paused": False})
+                return
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise DemoError(f"Airflow answered {error.code} when asked for the DAG {dag_id!r}") from None
+        for broken in api.get("/api/v2/importErrors")["import_errors"]:
+            if broken["filename"] == f"{dag_id}.json.py":
+                raise DemoError(f"Airflow can't use the config of {dag_id!r}: {import_error(broken['stack_trace'])}")
+        time.sleep(0.3)
+    raise DemoError(f"Airflow doesn't know a DAG {dag_id!r}; see {demo.logs / 'dag-processor.log'}")
+
+
+def import_error(trace: str) -> str:
+    """Return what an import error says, without the stack that Airflow shows above it."""
+    return trace.partition("InvalidConfig: ")[2].strip() or trace.strip().splitlines()[-1]
+
+
+def failed_log(api: Api, dag_id: str, run: str) -> str:
+    """Return the last lines of the first failed task's log."""
+    tasks = api.get(f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances")["task_instances"]
+    for task in tasks:
+        if task["state"] in ("failed", "up_for_retry"):
+            path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+            lines = api.get(f"{path}?full_content=true").get("content", [])
+            texts = [line.get("event", "") if isinstance(line, dict) else str(line) for line in lines]
+            return f"task {task['task_id']}:\n" + "\n".join(texts[-12:])
+    return ", ".join(f"{task['task_id']}: {task['state']}" for task in tasks)
+
+
+def print_rows(demo: Demo, dag_id: str, destination: Mapping[str, Any]) -> None:
+    """Print the number of loaded rows and the first ten; DemoError when there are none."""
+    import duckdb
+
+    output = demo.home / "output"
+    if destination["type"] != "duckdb":
+        print(f"Written below {output}")
+        return
+    file = output / destination.get("database", "warehouse.duckdb")
+    table = ".".join('"' + part.replace('"', '""') + '"' for part in destination["table"].split("."))
+    with duckdb.connect(str(file), read_only=True) as con:
+        count = con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
+        found = con.execute(f"SELECT * FROM {table} LIMIT 10")
+        header = [column[0] for column in found.description or ()]
+        rows = [["" if value is None else str(value) for value in row] for row in found.fetchall()]
+    if not count:
+        raise DemoError(f"the run succeeded, but the table {destination['table']} is empty")
+    print(f"\n{count} rows in table {destination['table']} of {file}\n")
+    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
+    for row in [header, ["-" * width for width in widths], *rows]:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def stay(demo: Demo) -> None:
+    """Say where Airflow is and wait until someone stops the demo."""
+    print(f"\nAirflow: {demo.url}    user {USER}    password {PASSWORD}")
+    print(f"Drop a JSON config into {ROOT / 'configs'}: its DAG appears within seconds. Stop with Ctrl-C.")
+    while True:
+        time.sleep(3600)
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on that port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Return that many different ports that are free now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

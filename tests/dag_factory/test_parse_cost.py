@@ -1,0 +1,148 @@
+"""What a DAG parse may cost. Limits are of the issue; times are of the processor, so that a busy machine doesn't count."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Make = Callable[..., dict[str, Any]]
+Put = Callable[..., Path]
+
+PACKAGE = Path(__file__).parents[2] / "plugins"
+AIRFLOW = "from airflow.sdk import DAG, Asset, AssetAll, AssetAny, CronDataIntervalTimetable, DeltaDataIntervalTimetable, Param, get_parsing_context, task"
+HEAVY = {
+    "adbc_driver_manager", "adbc_driver_postgresql", "charset_normalizer", "duckdb", "fastapi", "fsspec", "jsonschema",
+    "numpy", "ollama", "pandas", "psycopg2", "pyarrow", "requests", "rich", "s3fs", "sqlalchemy", "sqlglot", "sqlglotc",
+    "tenacity",
+}  # fmt: skip
+
+
+def python(code: str, **environment: str) -> Any:
+    """Run `code` in a fresh interpreter; return the JSON that it prints last."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE), "PYTHONHASHSEED": "random", **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import dataforge.plugin",
+        "import dataforge.bundle",
+        "import dataforge.dag_factory.loader",
+        "import dataforge.dag_factory.stub",
+        "import dataforge.dag_factory.maintenance",
+        "from dataforge.dag_factory.stub import dags; dags({{'a': ('a.json', {config!r}, '')}})",
+    ],
+)
+def test_a_parse_imports_nothing_heavy_that_airflow_has_not_imported(pipeline: Make, code: str) -> None:
+    config = json.dumps(
+        pipeline(
+            "a",
+            schedule="@daily",
+            start_date="2025-01-01",
+            sources={
+                "a": {"type": "csv", "path": "a.csv"},
+                "b": {"type": "json", "path": "a.json"},
+                "c": {"type": "parquet", "path": "a.parquet"},
+                "d": {"type": "postgres", "connection": "warehouse", "table": "t"},
+            },
+            source=...,
+            transforms=[{"type": "filter", "input": "a", "where": "true"}],
+            checks=[{"type": "not_null", "columns": ["a"]}],
+            destination=[
+                {"type": "postgres", "connection": "warehouse", "table": "t"},
+                {"type": "duckdb", "table": "t"},
+            ],
+        )
+    )
+    host = f"import sys, json, airflow.plugins_manager, airflow.dag_processing.bundles.base\n{AIRFLOW}\n"
+    host += "with DAG('x', schedule=CronDataIntervalTimetable('@daily', 'UTC')):\n    task(lambda: 1)()\n"
+    added = python(
+        f"{host}before = set(sys.modules)\n{code.format(config=config)}\nprint(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    ours = [name for name in added if name.split(".")[0] in HEAVY or name.startswith("airflow.providers")]
+    assert ours == []
+    assert any(name.startswith("dataforge") for name in added)
+
+
+def test_our_part_of_importing_a_dag_file_is_at_most_60_milliseconds() -> None:
+    code = (
+        f"import json, sys, time\n{AIRFLOW}\nbegan = time.process_time()\nimport dataforge.dag_factory.stub\n"
+        "print(json.dumps(time.process_time() - began))"
+    )
+    python(code)  # writes the compiled files
+    assert min(python(code) for _ in range(5)) <= 0.060
+
+
+def test_a_task_parses_its_own_config_among_a_thousand_in_at_most_50_milliseconds(
+    pipeline: Make, put: Put, tmp_path: Path
+) -> None:
+    for number in range(1000):
+        put(f"p{number}.json", schedule="0 6 * * *", start_date="2025-01-01")
+    environment = {
+        "AIRFLOW_HOME": str(tmp_path / "home"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(tmp_path / "bundles"),
+    }
+    version, name = python(
+        "import json\nfrom dataforge.bundle import ConfigBundle\nbundle = ConfigBundle(name='p')\nbundle.initialize()\n"
+        "home = next(p for p in bundle.path.rglob('*.py') if \"'p500': (\" in p.read_text())\n"
+        "print(json.dumps([bundle.get_current_version().version, str(home.relative_to(bundle.path))]))",
+        **environment,
+    )
+    host = f"import json, time, runpy\n{AIRFLOW}\nwith DAG('x', schedule=CronDataIntervalTimetable('@daily', 'UTC')):\n    task(lambda: 1)()\n"
+    bundle = (
+        f"{host}from dataforge.bundle import ConfigBundle\nimport dataforge.dag_factory.stub\n"
+        "began = time.process_time()\n"
+        f"bundle = ConfigBundle(name='p', version={version!r})\nbundle.initialize()\n"
+        f"found = runpy.run_path(str(bundle.path / {name!r}))\n"
+        "took = time.process_time() - began\n"
+        "print(json.dumps([took, [v.dag_id for v in found.values() if isinstance(v, DAG)]]))"
+    )
+    loader = (
+        f"{host}import dataforge.dag_factory.loader as loader\n"
+        "began = time.process_time()\nfound = loader.load()\ntook = time.process_time() - began\n"
+        "print(json.dumps([took, [v.dag_id for v in found.values()]]))"
+    )
+    python(loader, **environment)
+    environment["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = "p500"
+    for code in (bundle, loader):
+        runs = [python(code, **environment) for _ in range(3)]
+        assert runs[0][1] == ["p500"]
+        assert min(took for took, _ in runs) <= 0.050, code
+
+
+def test_a_thousand_configs_are_parsed_in_at_most_five_seconds_and_again_much_faster(put: Put, tmp_path: Path) -> None:
+    for number in range(1000):
+        put(f"p{number}.json", schedule="0 6 * * *", start_date="2025-01-01")
+    code = (
+        f"import json, time\n{AIRFLOW}\nbegan = time.process_time()\nfrom dataforge.dag_factory.loader import load\n"
+        "count = len(load())\nprint(json.dumps([count, time.process_time() - began]))"
+    )
+    home = {"AIRFLOW_HOME": str(tmp_path / "home")}
+    first, second = python(code, **home), python(code, **home)
+    assert first[0] == second[0] == 1000
+    assert min(first[1], second[1]) <= 5.0
+    assert second[1] < first[1]
+
+
+def test_processes_with_different_hash_seeds_build_equal_dags(pipeline: Make) -> None:
+    config = json.dumps(pipeline("a", tags=["x", "y", "z", "w"], params={"b": 1, "a": 2}, schedule={"all": [{"asset": "b/c"}, {"asset": "a/b"}]}))
+    code = (
+        "import json\nfrom airflow.models.serialized_dag import SerializedDagModel\n"
+        "from airflow.serialization.serialized_objects import DagSerialization\nfrom dataforge.dag_factory.stub import dags\n"
+        f"(dag,) = dags({{'a': ('a.json', {config!r}, 'SELECT 1')}}).values()\n"
+        "print(json.dumps(SerializedDagModel.hash(DagSerialization.to_dict(dag))))"
+    )
+    assert len({python(code) for _ in range(3)}) == 1
