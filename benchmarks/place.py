@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = Path(os.environ.get("BENCH_SCRATCH", ROOT / "benchmarks" / ".data")).absolute()
+PLUGINS = Path(os.environ.get("BENCH_PLUGINS", ROOT / "plugins")).absolute()
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PYTHON = sys.executable
@@ -36,7 +37,7 @@ class Contestant:
     def full_environment(self) -> dict[str, str]:
         """The environment that the command runs in."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "DLT", "PYTHON"))}
-        path = os.pathsep.join((str(ROOT), str(ROOT / "plugins")))
+        path = os.pathsep.join((str(ROOT), str(PLUGINS)))
         return {**kept, **QUIET, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **self.environment}
 
 

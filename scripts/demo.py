@@ -27,7 +27,7 @@ USER = PASSWORD = "admin"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_SECONDS = 240
 RUN_SECONDS = 240
-STOP_SECONDS = 15
+STOP_SECONDS = 10
 PREFERRED_PORT = 8080
 
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     began = time.monotonic()
     try:
-        with home(check=options.check) as folder, components(prepare(folder, options.port)) as demo:
+        with home(check=options.check) as folder, components(prepare(folder, options)) as demo:
             show(demo, options.dag, began)
             if not options.check:
                 stay(demo)
@@ -107,14 +107,14 @@ def home(*, check: bool) -> Iterator[Path]:
         yield folder
 
 
-def prepare(folder: Path, port: int | None) -> Demo:
+def prepare(folder: Path, options: argparse.Namespace) -> Demo:
     """Write the login, choose free ports, make the metadata database."""
     ports = free_ports(3)
-    port = port or (PREFERRED_PORT if is_free(PREFERRED_PORT) else ports[0])
+    port = options.port or (PREFERRED_PORT if is_free(PREFERRED_PORT) else ports[0])
     if not is_free(port):
         raise DemoError(f"port {port} is taken; choose another one with --port")
     (folder / "passwords.json").write_text(json.dumps({USER: PASSWORD}))
-    demo = Demo(folder, port, {**os.environ, **settings(folder, port, ports[1:], keep_secrets(folder))})
+    demo = Demo(folder, port, {**os.environ, **settings(folder, port, ports[1:], options.check)})
     demo.logs.mkdir(parents=True, exist_ok=True)
     print("Preparing Airflow's database")
     with (demo.logs / "db-migrate.log").open("w") as log:
@@ -134,20 +134,21 @@ def keep_secrets(folder: Path) -> dict[str, str]:
     return made
 
 
-def settings(folder: Path, port: int, other_ports: Sequence[int], made: Mapping[str, str]) -> dict[str, str]:
+def settings(folder: Path, port: int, other_ports: Sequence[int], paused: bool) -> dict[str, str]:
     """Return the environment of a small Airflow that shows a changed config within about two seconds."""
+    made = keep_secrets(folder)
     bundles = [
         {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}},
         {"name": "pipelines", "classpath": "dataforge.bundle.ConfigBundle", "kwargs": {"refresh_interval": 1}},
     ]
-    values = {
+    values: dict[str, dict[str, object]] = {
         "core": {
             "dags_folder": ROOT / "dags",
             "plugins_folder": ROOT / "plugins",
             "load_examples": False,
             "executor": "LocalExecutor",
             "parallelism": 4,
-            "dags_are_paused_at_creation": False,
+            "dags_are_paused_at_creation": paused,
             "min_serialized_dag_update_interval": 0,
             "test_connection": "Enabled",
             "execution_api_server_url": f"http://127.0.0.1:{port}/execution/",
@@ -155,7 +156,12 @@ def settings(folder: Path, port: int, other_ports: Sequence[int], made: Mapping[
             "simple_auth_manager_passwords_file": folder / "passwords.json",
         },
         "database": {"sql_alchemy_conn": f"sqlite:///{folder}/airflow.db?timeout=60"},
-        "api": {"host": "127.0.0.1", "port": port, "secret_key": made["session"], "base_url": f"http://localhost:{port}"},
+        "api": {
+            "host": "127.0.0.1",
+            "port": port,
+            "secret_key": made["session"],
+            "base_url": f"http://localhost:{port}",
+        },
         "api_auth": {"jwt_secret": made["jwt"]},
         "logging": {
             "base_log_folder": folder / "logs",
@@ -238,7 +244,9 @@ def wait_healthy(demo: Demo, processes: Mapping[str, subprocess.Popen[bytes]]) -
                 return
         time.sleep(0.5)
     missing = [part for part in parts if (health.get(part) or {}).get("status") != "healthy"]
-    raise DemoError(f"Airflow was not healthy after {START_SECONDS} s (waiting for {', '.join(missing)}); see {demo.logs}")
+    raise DemoError(
+        f"Airflow was not healthy after {START_SECONDS} s (waiting for {', '.join(missing)}); see {demo.logs}"
+    )
 
 
 class Api:

@@ -251,7 +251,9 @@ def _sources(con: sqlite3.Connection, names: set[str], homes: Mapping[str, tuple
     texts = {name: _stub(pipelines, readable=not shards) for name, pipelines in found.items()}
     for path in invalid(con):
         if (name := _error_name(con, path)) in names and (text := error(con, path)):
-            texts[name] = f"{HEADER}from dataforge.dag_factory.stub import InvalidConfig\n\nraise InvalidConfig({text!a})\n"
+            texts[name] = (
+                f"{HEADER}from dataforge.dag_factory.stub import InvalidConfig\n\nraise InvalidConfig({text!a})\n"
+            )
     return texts
 
 

@@ -354,3 +354,21 @@ def test_every_code_that_is_used_is_in_the_table() -> None:
     used = {code for path in package.rglob("*.py") for code in pattern.findall(path.read_text(encoding="utf-8"))}
     assert used - set(CODES) == set()
     assert len(used) > 40
+
+
+def test_a_component_that_cannot_be_imported_hides_no_other_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package"
+    (package / "broken_source-1.0.dist-info").mkdir(parents=True)
+    (package / "broken_source-1.0.dist-info" / "METADATA").write_text("Name: broken-source\nVersion: 1.0\n")
+    entry = "[dataforge.sources]\nbroken = broken_source_module\n"
+    (package / "broken_source-1.0.dist-info" / "entry_points.txt").write_text(entry)
+    (package / "broken_source_module.py").write_text("import a_package_that_is_not_there\n")
+    monkeypatch.syspath_prepend(str(package))
+    write(tmp_path / "configs", a=plain(), b=plain(dag_id="b", source={"type": "broken"}))
+    result = folder(tmp_path / "configs")
+    assert [loaded.config.dag_id for loaded in result.pipelines] == ["orders_daily"]
+    assert places(result) == {("b.json", "broken-component", 9)}
+    [finding] = result.findings
+    assert "a_package_that_is_not_there" in finding.message

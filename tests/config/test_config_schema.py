@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.config.samples import good, plain
 
+from dataforge.components.base import ComponentConfig
 from dataforge.components.registry import KINDS
 from dataforge.config.pipeline import _parse_component, parse
 from dataforge.config.schema import check_structure, combine, dump, json_schema
@@ -124,7 +125,8 @@ def test_no_component_takes_what_its_schema_refuses(kind: str) -> None:
     schema, (registry, _) = json_schema(), KINDS[kind]
     block_schema = Draft202012Validator({"$ref": f"#/$defs/{kind.capitalize()}Config", "$defs": schema["$defs"]})
     for component in registry:
-        fields = {info.alias or name: info for name, info in component.config.model_fields.items()}
+        model: type[ComponentConfig] = component.config
+        fields = {info.alias or name: info for name, info in model.model_fields.items()}
         needed = {name: (info.examples or ["x"])[0] for name, info in fields.items() if info.is_required()}
         for name, info in fields.items():
             for value in [*(info.examples or []), *ODD] if name != "type" else []:

@@ -93,8 +93,15 @@ def test_the_config_asks_for_retries_pools_and_limits_and_gets_them(pipeline: Ma
             owner="analytics",
             max_active_runs=3,
             default_args={
-                "retries": 5, "retry_delay": "10s", "max_retry_delay": "2m", "execution_timeout": "1h",
-                "pool": "warehouse", "pool_slots": 2, "queue": "big", "priority_weight": 7, "depends_on_past": True,
+                "retries": 5,
+                "retry_delay": "10s",
+                "max_retry_delay": "2m",
+                "execution_timeout": "1h",
+                "pool": "warehouse",
+                "pool_slots": 2,
+                "queue": "big",
+                "priority_weight": 7,
+                "depends_on_past": True,
             },
         )  # fmt: skip
     )
@@ -188,7 +195,11 @@ def test_ten_builds_of_one_config_serialize_alike(pipeline: Make) -> None:
     from airflow.models.serialized_dag import SerializedDagModel
 
     data = pipeline(
-        schedule="@daily", start_date="2025-01-01", tags=["b", "a", "c"], params={"x": 1, "a": "b"}, timezone="Europe/Paris"
+        schedule="@daily",
+        start_date="2025-01-01",
+        tags=["b", "a", "c"],
+        params={"x": 1, "a": "b"},
+        timezone="Europe/Paris",
     )
     assert len({SerializedDagModel.hash(serialized(build(data))) for _ in range(10)}) == 1
 

@@ -51,7 +51,9 @@ def test_no_text_can_end_its_code_block(text: str) -> None:
     fence = block[: len(block) - len(block.lstrip("`"))]
     *_, last = lines = block.split("\n")
     assert last == fence
-    assert not any(line.strip() and set(line.strip()) == {"`"} and len(line.strip()) >= len(fence) for line in lines[1:-1])
+    assert not any(
+        line.strip() and set(line.strip()) == {"`"} and len(line.strip()) >= len(fence) for line in lines[1:-1]
+    )
 
 
 @given(st.text(alphabet="`\n\r a<[", max_size=40))

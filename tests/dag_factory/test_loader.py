@@ -40,7 +40,9 @@ def test_the_dag_folder_defines_a_dag_for_each_valid_config_and_tells_the_invali
     path = put("worse.json", "{,}")
     os.utime(path, (1, 1))
     assert set(run("dataforge_dags.py")) == {"a", "b"}
-    with pytest.raises(Exception, match=r"(?s)2 invalid in .*bad\.json:.*unknown key 'sorce'.*worse\.json:1:2: ") as told:
+    with pytest.raises(
+        Exception, match=r"(?s)2 invalid in .*bad\.json:.*unknown key 'sorce'.*worse\.json:1:2: "
+    ) as told:
         run("dataforge_errors.py")
     assert type(told.value).__name__ == "InvalidConfig"
 
@@ -80,7 +82,9 @@ def test_the_loader_leaves_a_folder_to_its_bundle(put: Put, folder: Path, monkey
 
     put("a.json")
     put("bad.json", sorce=1)
-    bundles = [{"name": "p", "classpath": "dataforge.bundle.ConfigBundle", "kwargs": {"path": str(folder) + "/../configs"}}]
+    bundles = [
+        {"name": "p", "classpath": "dataforge.bundle.ConfigBundle", "kwargs": {"path": str(folder) + "/../configs"}}
+    ]
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
     assert load() == {}
     raise_errors()
@@ -92,7 +96,9 @@ def test_the_loader_leaves_a_folder_to_its_bundle(put: Put, folder: Path, monkey
     assert load() == {}, "without a path a bundle has the deployment's folder"
 
 
-def test_where_nothing_can_be_remembered_all_is_read_anew(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_remembered_all_is_read_anew(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from dataforge.dag_factory.loader import load
 
     put("a.json")

@@ -10,13 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 Make = Callable[..., dict[str, Any]]
 Put = Callable[..., Path]
 
 PACKAGE = Path(__file__).parents[2] / "plugins"
-AIRFLOW = "from airflow.sdk import DAG, Asset, AssetAll, AssetAny, CronDataIntervalTimetable, DeltaDataIntervalTimetable, Param, get_parsing_context, task"
+AIRFLOW = (
+    "from airflow.sdk import DAG, Asset, AssetAll, AssetAny, CronDataIntervalTimetable, DeltaDataIntervalTimetable\n"
+    "from airflow.sdk import Param, get_parsing_context, task\n"
+    # what each DAG file costs Airflow itself, once
+    "with DAG('x', schedule=CronDataIntervalTimetable('@daily', 'UTC')):\n"
+    "    @task\n    def one(): ...\n    one()"
+)
 HEAVY = {
     "adbc_driver_manager", "adbc_driver_postgresql", "charset_normalizer", "duckdb", "fastapi", "fsspec", "jsonschema",
     "numpy", "ollama", "pandas", "psycopg2", "pyarrow", "requests", "rich", "s3fs", "sqlalchemy", "sqlglot", "sqlglotc",
@@ -35,18 +39,7 @@ def python(code: str, **environment: str) -> Any:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import dataforge.plugin",
-        "import dataforge.bundle",
-        "import dataforge.dag_factory.loader",
-        "import dataforge.dag_factory.stub",
-        "import dataforge.dag_factory.maintenance",
-        "from dataforge.dag_factory.stub import dags; dags({{'a': ('a.json', {config!r}, '')}})",
-    ],
-)
-def test_a_parse_imports_nothing_heavy_that_airflow_has_not_imported(pipeline: Make, code: str) -> None:
+def test_a_parse_imports_nothing_heavy_that_airflow_has_not_imported(pipeline: Make) -> None:
     config = json.dumps(
         pipeline(
             "a",
@@ -67,14 +60,23 @@ def test_a_parse_imports_nothing_heavy_that_airflow_has_not_imported(pipeline: M
             ],
         )
     )
-    host = f"import sys, json, airflow.plugins_manager, airflow.dag_processing.bundles.base\n{AIRFLOW}\n"
-    host += "with DAG('x', schedule=CronDataIntervalTimetable('@daily', 'UTC')):\n    task(lambda: 1)()\n"
+    steps = [
+        "import dataforge.plugin",
+        "import dataforge.dag_factory.stub",
+        f"dataforge.dag_factory.stub.dags({{'a': ('a.json', {config!r}, '')}})",
+        "import dataforge.bundle",
+        "import dataforge.dag_factory.loader",
+        "import dataforge.dag_factory.maintenance",
+    ]
     added = python(
-        f"{host}before = set(sys.modules)\n{code.format(config=config)}\nprint(json.dumps(sorted(set(sys.modules) - before)))"
+        f"import sys, json, airflow.plugins_manager, airflow.dag_processing.bundles.base\n{AIRFLOW}\n"
+        f"before, added = set(sys.modules), {{}}\nfor step in {steps!r}:\n    exec(step)\n"
+        "    added[step] = sorted(set(sys.modules) - before)\nprint(json.dumps(added))"
     )
-    ours = [name for name in added if name.split(".")[0] in HEAVY or name.startswith("airflow.providers")]
-    assert ours == []
-    assert any(name.startswith("dataforge") for name in added)
+    for step, names in added.items():
+        heavy = [name for name in names if name.split(".")[0] in HEAVY or name.startswith("airflow.providers")]
+        assert heavy == [], step
+        assert any(name.startswith("dataforge") for name in names)
 
 
 def test_our_part_of_importing_a_dag_file_is_at_most_60_milliseconds() -> None:
@@ -82,8 +84,7 @@ def test_our_part_of_importing_a_dag_file_is_at_most_60_milliseconds() -> None:
         f"import json, sys, time\n{AIRFLOW}\nbegan = time.process_time()\nimport dataforge.dag_factory.stub\n"
         "print(json.dumps(time.process_time() - began))"
     )
-    python(code)  # writes the compiled files
-    assert min(python(code) for _ in range(5)) <= 0.060
+    assert min(python(code) for _ in range(3)) <= 0.060
 
 
 def test_a_task_parses_its_own_config_among_a_thousand_in_at_most_50_milliseconds(
@@ -101,7 +102,7 @@ def test_a_task_parses_its_own_config_among_a_thousand_in_at_most_50_millisecond
         "print(json.dumps([bundle.get_current_version().version, str(home.relative_to(bundle.path))]))",
         **environment,
     )
-    host = f"import json, time, runpy\n{AIRFLOW}\nwith DAG('x', schedule=CronDataIntervalTimetable('@daily', 'UTC')):\n    task(lambda: 1)()\n"
+    host = f"import json, time, runpy\n{AIRFLOW}\n"
     bundle = (
         f"{host}from dataforge.bundle import ConfigBundle\nimport dataforge.dag_factory.stub\n"
         "began = time.process_time()\n"
@@ -118,7 +119,7 @@ def test_a_task_parses_its_own_config_among_a_thousand_in_at_most_50_millisecond
     python(loader, **environment)
     environment["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = "p500"
     for code in (bundle, loader):
-        runs = [python(code, **environment) for _ in range(3)]
+        runs = [python(code, **environment) for _ in range(2)]
         assert runs[0][1] == ["p500"]
         assert min(took for took, _ in runs) <= 0.050, code
 
@@ -138,11 +139,18 @@ def test_a_thousand_configs_are_parsed_in_at_most_five_seconds_and_again_much_fa
 
 
 def test_processes_with_different_hash_seeds_build_equal_dags(pipeline: Make) -> None:
-    config = json.dumps(pipeline("a", tags=["x", "y", "z", "w"], params={"b": 1, "a": 2}, schedule={"all": [{"asset": "b/c"}, {"asset": "a/b"}]}))
+    config = json.dumps(
+        pipeline(
+            "a",
+            tags=["x", "y", "z", "w"],
+            params={"b": 1, "a": 2},
+            schedule={"all": [{"asset": "b/c"}, {"asset": "a/b"}]},
+        )
+    )
     code = (
         "import json\nfrom airflow.models.serialized_dag import SerializedDagModel\n"
         "from airflow.serialization.serialized_objects import DagSerialization\nfrom dataforge.dag_factory.stub import dags\n"
         f"(dag,) = dags({{'a': ('a.json', {config!r}, 'SELECT 1')}}).values()\n"
         "print(json.dumps(SerializedDagModel.hash(DagSerialization.to_dict(dag))))"
     )
-    assert len({python(code) for _ in range(3)}) == 1
+    assert len({python(code) for _ in range(2)}) == 1

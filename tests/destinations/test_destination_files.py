@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from tests.destinations.conftest import Rows, rows
 
 from dataforge.components.base import Connection, ExtractContext, LoadContext, LoadReport
 from dataforge.components.registry import DESTINATIONS
@@ -27,7 +28,6 @@ from dataforge.destinations.ndjson import NdjsonConfig
 from dataforge.destinations.parquet import ParquetConfig
 from dataforge.errors import ConfigError, TerminalError, TransientError
 from dataforge.settings import get_settings
-from tests.destinations.conftest import Rows, rows
 
 Context = Callable[..., LoadContext]
 
@@ -67,7 +67,9 @@ def load(context: LoadContext, incoming: Rows, **config: Any) -> LoadReport:
 
 
 @pytest.mark.parametrize("type_", ["parquet", "csv", "ndjson"])
-def test_a_dataset_gets_one_part_a_run_and_a_repeat_replaces_its_own(output: Path, context: Context, type_: str) -> None:
+def test_a_dataset_gets_one_part_a_run_and_a_repeat_replaces_its_own(
+    output: Path, context: Context, type_: str
+) -> None:
     one, two = context(run_key="r1"), context(run_key="r2")
     load(one, rows(id=[1]), type=type_, path="orders/")
     load(two, rows(id=[2]), type=type_, path="orders/")
@@ -75,7 +77,7 @@ def test_a_dataset_gets_one_part_a_run_and_a_repeat_replaces_its_own(output: Pat
     assert report.created is False
     assert sorted(path.name for path in (output / "orders").iterdir()) == [f"part-r1.{type_}", f"part-r2.{type_}"]
     reader = {"parquet": "parquet_scan", "csv": "read_csv", "ndjson": "read_json"}[type_]
-    assert duckdb.sql(f"select id from {reader}('{output}/orders/*') order by 1").fetchall() == [(2,), (11,)]
+    assert duckdb.execute(f"select id from {reader}('{output}/orders/*') order by 1").fetchall() == [(2,), (11,)]
     load(two, rows(id=[3]), type=type_, path="orders/", write_disposition="replace")
     assert [path.name for path in (output / "orders").iterdir()] == [f"part-r2.{type_}"]
 
@@ -178,7 +180,9 @@ def test_ndjson_says_every_value(output: Path, context: Context) -> None:
 
 
 def test_csv_says_every_value(output: Path, context: Context) -> None:
-    load(context(), Rows([pa.record_batch(ROWS)]), type="csv", path="t.csv", write_disposition="replace", null_text="\\N")
+    load(
+        context(), Rows([pa.record_batch(ROWS)]), type="csv", path="t.csv", write_disposition="replace", null_text="\\N"
+    )
     with (output / "t.csv").open(newline="") as file:
         header, first, second, third = csv.reader(file)
     assert header == list(ROWS)
@@ -243,7 +247,8 @@ def test_append_to_one_file_is_refused_with_the_folder_to_write(config: Any) -> 
 
 
 @pytest.mark.parametrize(
-    "path", ["../x/", "/etc/x/", "a/../../x/", "ftp://h/x/", "s3://bucket", "s3://bucket/", "s3://b/../x/", "a\\b/", "./"]
+    "path",
+    ["../x/", "/etc/x/", "a/../../x/", "ftp://h/x/", "s3://bucket", "s3://bucket/", "s3://b/../x/", "a\\b/", "./"],
 )
 def test_a_path_that_leads_out_is_refused_at_validation(path: str) -> None:
     with pytest.raises(ValidationError):
@@ -253,7 +258,9 @@ def test_a_path_that_leads_out_is_refused_at_validation(path: str) -> None:
 def test_validation_errors_have_a_place_in_the_config() -> None:
     with pytest.raises(ConfigError) as caught:
         parse({"dag_id": "x", "source": {"type": "csv", "path": "a"}, "destination": {"type": "csv", "path": "o.csv"}})
-    assert any(problem.path[:1] == ("destination",) and "append" in problem.message for problem in caught.value.problems)
+    assert any(
+        problem.path[:1] == ("destination",) and "append" in problem.message for problem in caught.value.problems
+    )
 
 
 def test_a_symbolic_link_that_leads_out_is_refused_at_run_time(output: Path, context: Context, tmp_path: Path) -> None:
@@ -304,7 +311,9 @@ def test_s3_gets_parts_and_files(output: Path, context: Context, lake: Connectio
     from dataforge.components.paths import filesystem
 
     fs = filesystem(lake)
-    assert fs.ls(f"lake/{type_}/orders", detail=False) == [f"lake/{type_}/orders/part-{run}.{type_}" for run in ("r1", "r2")]
+    assert fs.ls(f"lake/{type_}/orders", detail=False) == [
+        f"lake/{type_}/orders/part-{run}.{type_}" for run in ("r1", "r2")
+    ]
     load(two, rows(id=[3]), **where, write_disposition="replace")
     assert fs.ls(f"lake/{type_}/orders", detail=False) == [f"lake/{type_}/orders/part-r2.{type_}"]
     load(one, rows(id=[4]), type=type_, path=f"s3://lake/one.{type_}", connection="lake", write_disposition="replace")

@@ -16,12 +16,12 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.destinations.conftest import Database, Rows, rows
 
 from dataforge.components.base import Connection, ExtractContext, LoadContext, LoadReport
 from dataforge.components.database import postgres_uri
 from dataforge.destinations.postgres import PostgresConfig, PostgresDestination
 from dataforge.errors import ConfigError, TerminalError, TransientError
-from tests.destinations.conftest import Database, Rows, rows
 
 Context = Callable[..., LoadContext]
 
@@ -36,7 +36,7 @@ def types_of(database: Database, table: str) -> dict[str, str]:
         "select attname::text, format_type(atttypid, atttypmod) from pg_attribute "
         f"where attrelid = '{table}'::regclass and attnum > 0 order by attnum"
     )
-    return {name: type_ for name, type_ in found}
+    return dict(found)
 
 
 TORTURE: dict[str, tuple[pa.Array[Any], str, list[Any]]] = {
@@ -53,7 +53,11 @@ TORTURE: dict[str, tuple[pa.Array[Any], str, list[Any]]] = {
         "numeric(38,0)",
         ["9" * 38, "-" + "9" * 38, None],
     ),
-    "dec2": (pa.array([Decimal("0.10"), Decimal("-1.05"), None], pa.decimal128(12, 2)), "numeric(12,2)", ["0.10", "-1.05", None]),
+    "dec2": (
+        pa.array([Decimal("0.10"), Decimal("-1.05"), None], pa.decimal128(12, 2)),
+        "numeric(12,2)",
+        ["0.10", "-1.05", None],
+    ),
     "text": (pa.array(["", "a\n\"'\\\t,;é", "🦆\u202e"]), "text", ["", "a\n\"'\\\t,;é", "🦆\u202e"]),
     "large": (pa.array(["x", None, "y"], pa.large_string()), "text", ["x", None, "y"]),
     "dict": (pa.array(["x", None, "y"]).dictionary_encode(), "text", ["x", None, "y"]),
@@ -73,10 +77,14 @@ TORTURE: dict[str, tuple[pa.Array[Any], str, list[Any]]] = {
         "timestamp with time zone",
         [dt.datetime(2024, 3, 31, 1, 30, tzinfo=dt.timezone.utc), None, dt.datetime(1, 1, 1, tzinfo=dt.timezone.utc)],
     ),
-    "time": (pa.array([dt.time(23, 59, 59, 999999), None, dt.time(0)]), "time without time zone", [dt.time(23, 59, 59, 999999), None, dt.time(0)]),
+    "time": (
+        pa.array([dt.time(23, 59, 59, 999999), None, dt.time(0)]),
+        "time without time zone",
+        [dt.time(23, 59, 59, 999999), None, dt.time(0)],
+    ),
     "null": (pa.nulls(3), "text", [None, None, None]),
     "list": (pa.array([[1, None], [], None], pa.list_(pa.int64())), "jsonb", ["[1, null]", "[]", None]),
-    "struct": (pa.array([{"a": "\"é"}, {"a": None}, None]), "jsonb", ['{"a": "\\"é"}', '{"a": null}', None]),
+    "struct": (pa.array([{"a": '"é'}, {"a": None}, None]), "jsonb", ['{"a": "\\"é"}', '{"a": null}', None]),
 }
 
 
@@ -84,7 +92,10 @@ def test_every_type_arrives_equal_in_a_table_made_for_it(database: Database, con
     report = load(database, context, Rows([pa.record_batch({name: array for name, (array, _, _) in TORTURE.items()})]))
     assert (report.rows, report.created, report.target) == (3, True, "public.t")
     assert types_of(database, "t") == {name: type_ for name, (_, type_, _) in TORTURE.items()}
-    names = ", ".join(f'"{name}"::text' if "numeric" in type_ or type_ == "jsonb" else f'"{name}"' for name, (_, type_, _) in TORTURE.items())
+    names = ", ".join(
+        f'"{name}"::text' if "numeric" in type_ or type_ == "jsonb" else f'"{name}"'
+        for name, (_, type_, _) in TORTURE.items()
+    )
     found = database.sql(f"select {names} from t")
     for index, (name, (_, _, expected)) in enumerate(TORTURE.items()):
         assert [row[index] for row in found] == expected, name
@@ -238,7 +249,11 @@ def test_a_text_for_a_number_column_is_refused_with_the_cast_to_write(database: 
         ("date", pa.array([dt.datetime(2024, 1, 1)]), ["2024-01-01"]),
         ("timestamp", pa.array([1000], pa.timestamp("ns")), ["1970-01-01 00:00:00.000001"]),
         ("interval", pa.array([dt.timedelta(seconds=61)]), ["00:01:01"]),
-        ("uuid", pa.array(["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None]), ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None]),
+        (
+            "uuid",
+            pa.array(["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None]),
+            ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None],
+        ),
         ("inet", pa.array(["10.0.0.1/8"]), ["10.0.0.1/8"]),
         ("jsonb", pa.array(['{"b":1,"a":[]}', None]), ['{"a": [], "b": 1}', None]),
         ("json", pa.array(['{"b":1}']), ['{"b":1}']),
@@ -397,8 +412,10 @@ def test_two_replaces_at_once_leave_the_rows_of_one(database: Database, context:
         load(database, context, Together([pa.record_batch({"id": [value]})] * 5), write_disposition="replace")
 
     threads = [threading.Thread(target=one, args=(value,)) for value in (1, 2)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert sorted(database.sql("select id from t")) in ([(1,)] * 5, [(2,)] * 5)
 
 
@@ -482,7 +499,9 @@ def test_any_name_comes_back_as_it_went_in(database: Database, context: Context,
     database.sql("drop table if exists named")
     for _ in range(2):
         load(database, context, Rows([pa.record_batch({name: [1] for name in names})]), table="named")
-    found = database.sql("select json_agg(attname order by attnum)::text from pg_attribute where attrelid = 'named'::regclass and attnum > 0")
+    found = database.sql(
+        "select json_agg(attname order by attnum)::text from pg_attribute where attrelid = 'named'::regclass and attnum > 0"
+    )
     assert json.loads(found[0][0]) == names
 
 

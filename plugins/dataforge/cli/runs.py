@@ -60,18 +60,19 @@ def _staged(config: PipelineConfig, context: TaskContext) -> list[dict[str, Json
 
     extracts = {f"extract {name}" if len(config.inputs) > 1 else "extract": name for name in config.inputs}
     loads = [f"load {n}" if len(config.outputs) > 1 else "load" for n in range(len(config.outputs))]
+    manifests: dict[str, Mapping[str, JsonValue]] = {}
+    reports = []
     with progress([*extracts, "transform", *loads]) as finished:
-        manifests: dict[str, Mapping[str, JsonValue]] = {}
-        for stage, name in extracts.items():
-            manifests[name] = extract.run(config, name, context)
-            finished(stage, f"{manifests[name]['rows']:,} rows")
-        manifest = transform.run(config, manifests, context)
-        finished("transform", f"{manifest['rows']:,} rows")
-        reports = []
-        for index, stage in enumerate(loads):
-            reports.append(load.run(config, index, manifest, context))
-            finished(stage, f"{reports[-1]['rows']:,} rows into {reports[-1]['target']}")
-        if len(loads) > 1:
+        try:
+            for stage, name in extracts.items():
+                manifests[name] = extract.run(config, name, context)
+                finished(stage, f"{manifests[name]['rows']:,} rows")
+            manifest = transform.run(config, manifests, context)
+            finished("transform", f"{manifest['rows']:,} rows")
+            for index, stage in enumerate(loads):
+                reports.append(load.run(config, index, manifest, context))
+                finished(stage, f"{reports[-1]['rows']:,} rows into {reports[-1]['target']}")
+        finally:
             clean_up.run(context)
     return reports
 

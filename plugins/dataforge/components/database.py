@@ -13,6 +13,7 @@ LIBPQ_EXTRAS = (
     "client_encoding",
     "connect_timeout",
     "gssencmode",
+    "host",
     "keepalives",
     "keepalives_count",
     "keepalives_idle",

@@ -1,9 +1,9 @@
-"""The first record of a delimited text file, for those who must know its header without an engine."""
+"""The header of a delimited text file, for those who must know it without an engine."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dataforge.components.base import JsonValue
@@ -30,5 +30,22 @@ def first_record(path: Path, options: Mapping[str, JsonValue]) -> list[str] | No
         )
         try:
             return next((record for record in reader if record), None)
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise TerminalError(f"{path.name}: byte {error.start} is not {error.encoding}; set 'encoding'") from None
+        except csv.Error as error:
             raise TerminalError(f"{path.name}: the first record can't be read: {error}") from None
+
+
+def unique_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return column names that differ also without regard to case: blanks become `column<i>`, twins get `_1`, `_2` …"""
+    taken: set[str] = set()
+    found = []
+    for index, raw in enumerate(names):
+        name = base = raw.strip() or f"column{index}"
+        number = 0
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name.lower())
+        found.append(name)
+    return tuple(found)

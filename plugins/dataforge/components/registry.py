@@ -20,8 +20,8 @@ from dataforge.components.base import Check, CheckConfig, ComponentConfig, Desti
 from dataforge.components.base import ArrowTransform, Source, SourceConfig, Transform, TransformConfig
 from dataforge.errors import ConfigError, Problem
 
-C = TypeVar("C", bound=ComponentConfig)
 T = TypeVar("T")
+ConfigClass = type[ComponentConfig]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Component(Generic[T]):
     """One registered component."""
 
     type: str
-    config: type[ComponentConfig]
+    config: ConfigClass
     cls: Callable[[Any], T]
     module: str
 
@@ -67,7 +67,11 @@ class Registry(Generic[T]):
     def get(self, type_: str) -> Component[T]:
         """Return the component of that type, imported now if need be; ConfigError with near names if there is none."""
         if type_ not in self._known:
-            self._load(type_)
+            try:
+                self._load(type_)
+            except ImportError as error:
+                message = f"{self.singular} {type_!r} is installed but can't be imported: {error}"
+                raise ConfigError(Problem("broken-component", message, ("type",))) from error
         try:
             return self._known[type_]
         except KeyError:

@@ -367,6 +367,7 @@ def parse_query(text: str, relation: Relation, scope: Scope, *path: str | int) -
         _check_nodes(node, EXPRESSION_NODES | {"Distinct"}, text, query=True)
         bind_tables(node, {**scope.relations, "input": relation})
     _quote(node)
+    node.meta["path"] = path
     return node
 
 
@@ -475,7 +476,7 @@ def _dialect() -> Dialect:
 
 def _parse(text: str, scope: Scope, limit: int, into: type[exp.Expr] | None = None) -> exp.Expr:
     """Return the one tree whose own text parses to itself, with placeholders filled in and comments dropped."""
-    from sqlglot.errors import SqlglotError
+    from sqlglot.errors import ErrorLevel, SqlglotError
 
     if _VALUE in text.lower():
         raise ConfigError(Problem("not-allowed", f"names with {_VALUE!r} are reserved"))
@@ -485,10 +486,10 @@ def _parse(text: str, scope: Scope, limit: int, into: type[exp.Expr] | None = No
         node = _one(_tokens(marked, limit), into, text)
         if placeholders or "${" in text:
             node = _fill(node, placeholders, scope)
-        written = node.sql(DIALECT, comments=False, identify=True)
+        written = node.sql(DIALECT, comments=False, identify=True, unsupported_level=ErrorLevel.RAISE)
         for _ in range(3):
             again = _one(_tokens(written, 4 * limit), into, written)
-            text_again = again.sql(DIALECT, comments=False, identify=True)
+            text_again = again.sql(DIALECT, comments=False, identify=True, unsupported_level=ErrorLevel.RAISE)
             if text_again == written:
                 return again
             written = text_again
@@ -772,16 +773,19 @@ def _check_kinds(node: exp.Expr, *, aggregates: bool, windows: bool) -> None:
     """Raise ConfigError for aggregates or window functions where the place can't have them."""
     from sqlglot import exp
 
-    for found in _aggregates(node):
-        name = found.name.lower() if isinstance(found, exp.Anonymous) else found.sql_name().lower()
-        over = _over(found)
-        if over and not windows:
+    for found in node.find_all(exp.Window):
+        if not windows and not _inside_query(found):
+            shown = bounded(found.sql(DIALECT), 80)
             raise ConfigError(
-                Problem("not-allowed", f"{name}(…) over (…) can't stand here", (), "compute it in a derive step before")
+                Problem("not-allowed", f"{shown} can't stand here", (), "compute it in a derive step before")
             )
-        if not over and name in WINDOWS:
+    for call in _aggregates(node):
+        if _over(call):
+            continue
+        name = call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
+        if name in WINDOWS:
             raise ConfigError(Problem("not-allowed", f"{name}() needs over (…)"))
-        if not over and not aggregates:
+        if not aggregates:
             raise ConfigError(
                 Problem("not-allowed", f"the aggregate {name}(…) can't stand here", (),
                         "use an aggregate step" + (", or write … over (…)" if windows else ""))
@@ -791,9 +795,9 @@ def _check_kinds(node: exp.Expr, *, aggregates: bool, windows: bool) -> None:
 def _aggregates(node: exp.Expr) -> Iterator[exp.Func]:
     from sqlglot import exp
 
-    for found in node.find_all(exp.AggFunc, exp.Anonymous):
+    for found in node.find_all(exp.AggFunc, exp.RowNumber, exp.Anonymous):
         is_named = isinstance(found, exp.Anonymous) and found.name.lower() in AGGREGATES | WINDOWS
-        if (is_named or isinstance(found, exp.AggFunc)) and not _inside_query(found):
+        if (is_named or isinstance(found, exp.AggFunc | exp.RowNumber)) and not _inside_query(found):
             yield found
 
 

@@ -33,6 +33,7 @@ CODES: dict[str, str] = {
     "too-deep": "Objects and lists are nested deeper than 64.",
     "trailing-data": "There is text after the end of the config.",
     # the config's structure
+    "broken-component": "The component is installed but can't be imported; the message says why.",
     "conflicting-keys": "Two keys exclude each other.",
     "invalid-choice": "The value is not among the allowed ones.",
     "invalid-key": "A key of a free object has a form that is not allowed.",

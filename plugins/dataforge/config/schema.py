@@ -75,7 +75,7 @@ def _config(registry: Registry[Any], type_: str) -> type[ComponentConfig] | None
     """Return a component's config model; None when its package is installed but can't be imported here."""
     try:
         return registry.get(type_).config
-    except (ImportError, ConfigError):
+    except ConfigError:
         return None
 
 

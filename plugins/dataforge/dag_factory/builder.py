@@ -77,7 +77,7 @@ def schedule(config: PipelineConfig) -> Any:
         return wanted
     if not isinstance(wanted, str):
         return asset_expression(wanted)
-    if wanted.startswith("@") or " " in wanted and not wanted.startswith("every "):
+    if wanted.startswith("@") or (" " in wanted and not wanted.startswith("every ")):
         return CronTimetable(wanted, timezone=config.timezone)
     return DeltaTimetable(interval(wanted))
 
@@ -98,7 +98,7 @@ def asset(uri: str) -> Asset:
     the asset modules of all installed providers, which costs a task 150 ms.
     """
     if "://" not in uri or uri.startswith(OWN_SCHEME):
-        name = uri.removeprefix(OWN_SCHEME)
+        name = uri.removeprefix(OWN_SCHEME).rstrip("/")
         return Asset(name=name, uri=f"x-{OWN_SCHEME}{name}")
     return Asset(uri)
 
@@ -136,7 +136,7 @@ def _staged(config: PipelineConfig) -> None:
     manifests = {name: _extract(config, name) for name in config.inputs}
     loads = [_load(config, index, staged) for staged in [_transform(config, manifests)] for index in _indexes(config)]
     if len(loads) > 1:
-        loads >> _clean_up(config)  # type: ignore[operator]  # a list of tasks takes >> from the task on its right
+        loads >> _clean_up(config)
 
 
 def _indexes(config: PipelineConfig) -> range:
@@ -227,5 +227,3 @@ def _instant(value: date | datetime | None, zone: str, of_day: time) -> datetime
     if value.tzinfo is None:
         return pendulum.instance(value, tz=pendulum.timezone(zone))
     return pendulum.instance(value)
-
-

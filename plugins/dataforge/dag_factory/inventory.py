@@ -193,7 +193,9 @@ class Inventory:
             except ConfigError as refusal:
                 values = ("", "", path, dag_id)
                 lines = "\n".join(self._located(path, dag_id, refusal))
-                con.execute("UPDATE files SET error = trim(error || char(10) || ?, char(10)) WHERE path = ?", (lines, path))
+                con.execute(
+                    "UPDATE files SET error = trim(error || char(10) || ?, char(10)) WHERE path = ?", (lines, path)
+                )
             con.execute("UPDATE pipelines SET text = ?, sql = ? WHERE path = ? AND dag_id = ?", values)
             touched.add(path)
         return touched, 0

@@ -36,7 +36,7 @@ def dags(pipelines: Mapping[str, Pipeline]) -> dict[str, DAG]:
     In a task's process that is the task's own DAG alone.
     """
     only = get_parsing_context().dag_id
-    chosen = {only: pipelines[only]} if only in pipelines else pipelines
+    chosen = {only: pipelines[only]} if only is not None and only in pipelines else pipelines
     return {f"dag_{number}": dag(*chosen[dag_id]) for number, dag_id in enumerate(chosen)}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -125,35 +126,49 @@ class Wire:
     convert: Callable[[pa.Array[Any]], pa.Array[Any]] | None = None
 
 
-def adapt(batches: Iterable[pa.RecordBatch], wires: Sequence[Wire]) -> Iterator[pa.RecordBatch]:
-    """Yield the batches with every column as its wire says; TerminalError names the column that does not fit."""
-    import pyarrow as pa
+class Outgoing:
+    """Rows on their way into a driver, one pass: every column as its wire says, counted, errors kept.
 
-    schema = pa.schema([pa.field(wire.name, wire.type) for wire in wires])
-    if not any(wire.convert for wire in wires):
-        for batch in batches:
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-        return
-    for batch in batches:
-        yield pa.RecordBatch.from_arrays(
-            [wire.convert(array) if wire.convert else array for wire, array in zip(wires, batch.columns, strict=True)],
-            schema=schema,
-        )
+    `rows` and `bytes` (of Arrow memory) are what has passed so far.
+    """
 
-
-class Counted:
-    """Batches that are counted as they pass: `rows`, and `bytes` of Arrow memory."""
-
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+    def __init__(self, batches: Iterable[pa.RecordBatch], wires: Sequence[Wire]) -> None:
         self._batches = batches
+        self._wires = wires
         self.rows = 0
         self.bytes = 0
+        self._error: Exception | None = None
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch in self._batches:
-            self.rows += batch.num_rows
-            self.bytes += batch.nbytes
-            yield batch
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the stream; TerminalError inside it names the column that does not fit."""
+        import pyarrow as pa
+
+        schema = pa.schema([pa.field(wire.name, wire.type) for wire in self._wires])
+        return pa.RecordBatchReader.from_batches(schema, self._adapted(schema))
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raise what the stream raised in place of what the driver made of it: its class is lost on the way."""
+        try:
+            yield
+        except Exception:
+            if self._error is not None:
+                raise self._error from None
+            raise
+
+    def _adapted(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        try:
+            for batch in self._batches:
+                columns = zip(self._wires, batch.columns, strict=True)
+                arrays = [wire.convert(array) if wire.convert else array for wire, array in columns]
+                self.rows += batch.num_rows
+                self.bytes += batch.nbytes
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        except Exception as error:
+            self._error = error
+            raise
 
 
 def duckdb_wire(field: pa.Field[Any]) -> Wire:

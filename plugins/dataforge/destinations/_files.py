@@ -31,7 +31,7 @@ from dataforge.components.base import (
 from dataforge.components.fields import ConnectionId, TemplatedText
 from dataforge.components.paths import filesystem, is_s3, place, s3_call
 from dataforge.components.prefetch import Prefetched, prefetch
-from dataforge.destinations._columns import Counted, Wire, adapt
+from dataforge.destinations._columns import Outgoing, Wire
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, TransientError
 from dataforge.settings import get_settings
 
@@ -165,7 +165,7 @@ class FileDestination:
             temporary.unlink(missing_ok=True)
             created = not target.exists()
             try:
-                counted = self._write(format_, ahead, temporary, context.scratch)
+                sent = self._write(format_, ahead, temporary, context.scratch)
                 size = temporary.stat().st_size
                 _sync(temporary)
                 temporary.replace(target)
@@ -176,7 +176,7 @@ class FileDestination:
                 for old in sorted(base.glob(f"{PART}*")):
                     if old != target and old.is_file() and not old.is_symlink():
                         old.unlink(missing_ok=True)
-        return LoadReport(str(target), counted.rows, size, created=created)
+        return LoadReport(str(target), sent.rows, size, created=created)
 
     def _to_s3(self, format_: Format, ahead: Prefetched, context: LoadContext, connection: Connection) -> LoadReport:
         key = self.config.path.removeprefix("s3://")
@@ -186,7 +186,7 @@ class FileDestination:
         with _errors(temporary):
             temporary.unlink(missing_ok=True)
             try:
-                counted = self._write(format_, ahead, temporary, context.scratch)
+                sent = self._write(format_, ahead, temporary, context.scratch)
                 size = temporary.stat().st_size
                 fs = filesystem(connection)
                 call = partial(s3_call, f"s3://{target}", connection)
@@ -198,22 +198,20 @@ class FileDestination:
             for old in call(partial(fs.ls, key, detail=False)):
                 if old != target and old.rsplit("/", 1)[-1].startswith(PART):
                     call(partial(fs.rm_file, old))
-        return LoadReport(f"s3://{target}", counted.rows, size, created=created)
+        return LoadReport(f"s3://{target}", sent.rows, size, created=created)
 
-    def _write(self, format_: Format, ahead: Prefetched, target: Path, scratch: Path) -> Counted:
-        import pyarrow as pa
-
+    def _write(self, format_: Format, ahead: Prefetched, target: Path, scratch: Path) -> Outgoing:
         if not ahead.schema.names or len(set(ahead.schema.names)) < len(ahead.schema.names):
             message = "the records have no columns, or two of the same name"
             raise ConfigError(
                 Problem("invalid-columns", message, ("path",), "name them with a select or rename transform")
             )
         wires = [format_.wire(field) for field in ahead.schema]
-        counted = Counted(ahead)
-        schema = pa.schema([pa.field(wire.name, wire.type) for wire in wires])
-        format_.write(pa.RecordBatchReader.from_batches(schema, adapt(counted, wires)), target, scratch)
+        sent = Outgoing(ahead, wires)
+        with sent.errors():
+            format_.write(sent.reader(), target, scratch)
         ahead.finish()
-        return counted
+        return sent
 
 
 def copy_with_duckdb(reader: pa.RecordBatchReader, query: str, options: str, target: Path, scratch: Path) -> None:

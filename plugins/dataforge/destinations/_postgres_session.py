@@ -6,30 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dataforge.components.base import Connection
 from dataforge.components.database import postgres_uri, without_secrets
-from dataforge.destinations._columns import Wire
+from dataforge.destinations._columns import Outgoing
 from dataforge.errors import DataForgeError, TerminalError, TransientError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
-class _Kept:
-    """Batches whose own error is kept."""
-
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        self._batches = batches
-        self.error: Exception | None = None
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self._batches
-        except Exception as error:
-            self.error = error
-            raise
 
 
 class Session:
@@ -52,23 +34,11 @@ class Session:
             cursor.execute(sql)
             return int(cursor.rowcount)
 
-    def copy(
-        self, batches: Iterable[pa.RecordBatch], wires: Sequence[Wire], table: str, *, schema: str | None = None
-    ) -> int:
-        """COPY batches into an existing table (a temporary one when no schema is given); return the number of rows."""
-        import pyarrow as pa
-
-        arrow = pa.schema([pa.field(wire.name, wire.type) for wire in wires])
-        kept = _Kept(batches)
-        reader = pa.RecordBatchReader.from_batches(arrow, kept)
+    def copy(self, rows: Outgoing, table: str, *, schema: str | None = None) -> int:
+        """COPY rows into an existing table (a temporary one when no schema is given); return their number."""
         where: dict[str, Any] = {"db_schema_name": schema} if schema else {"temporary": True}
-        with self._db.cursor() as cursor:
-            try:
-                return int(cursor.adbc_ingest(table, reader, mode="append", **where))
-            except Exception:
-                if kept.error is not None:  # it lost its class on the way through the driver
-                    raise kept.error from None
-                raise
+        with rows.errors(), self._db.cursor() as cursor:
+            return int(cursor.adbc_ingest(table, rows.reader(), mode="append", **where))
 
     def require(self, condition: str, values: Sequence[Any], right: str) -> None:
         """Raise TerminalError that names the missing right when the condition is false."""
@@ -113,7 +83,8 @@ class Session:
             found = self.rows(
                 "select a.attname::text from pg_attribute a where exists (select from pg_constraint c "
                 "where c.conname = $1 and c.conrelid = a.attrelid and a.attnum = any(c.conkey) "
-                "and c.conrelid = $2::oid) or exists (select from pg_index i join pg_class n on n.oid = i.indexrelid where n.relname = $1 "
+                "and c.conrelid = $2::oid) or exists (select from pg_index i "
+                "join pg_class n on n.oid = i.indexrelid where n.relname = $1 "
                 "and i.indrelid = a.attrelid and a.attnum = any(i.indkey) and i.indrelid = $2::oid) order by a.attnum",
                 (constraint, oid or 0),
             )

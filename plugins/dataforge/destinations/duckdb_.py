@@ -29,10 +29,9 @@ from dataforge.components.paths import place
 from dataforge.components.prefetch import Prefetched, prefetch
 from dataforge.components.registry import DESTINATIONS
 from dataforge.destinations._columns import (
-    Counted,
+    Outgoing,
     TargetColumn,
     Wire,
-    adapt,
     check_names,
     duckdb_wire,
     is_text,
@@ -118,7 +117,6 @@ class DuckdbDestination:
     def _write(self, db: DuckDBPyConnection, ahead: Prefetched) -> LoadReport:
         schema, table = self._name(db)
         quoted = f"{quote_identifier(schema)}.{quote_identifier(table)}"
-        counted = Counted(ahead)
         db.execute("begin")
         existing = _columns(db, schema, table)
         if existing:
@@ -131,14 +129,16 @@ class DuckdbDestination:
             self._create(db, schema, quoted, plan)
         names = ", ".join(quote_identifier(wire.name) for wire, _ in plan)
         values = ", ".join(f"cast({quote_identifier(wire.name)} as {type_})" for wire, type_ in plan)
-        db.register("incoming", _reader(adapt(counted, [wire for wire, _ in plan]), [wire for wire, _ in plan]))
-        count = db.execute(f"insert into {quoted} ({names}) select {values} from incoming").fetchone()
+        sent = Outgoing(ahead, [wire for wire, _ in plan])
+        db.register("incoming", sent.reader())
+        with sent.errors():
+            count = db.execute(f"insert into {quoted} ({names}) select {values} from incoming").fetchone()
         db.unregister("incoming")
         ahead.finish()
-        if count is None or count[0] != counted.rows:
-            raise TransientError(f"table {self.config.table}: {counted.rows} rows were sent, {count} arrived")
+        if count is None or count[0] != sent.rows:
+            raise TransientError(f"table {self.config.table}: {sent.rows} rows were sent, {count} arrived")
         db.execute("commit")
-        return LoadReport(f"{schema}.{table}", counted.rows, counted.bytes, created=not existing)
+        return LoadReport(f"{schema}.{table}", sent.rows, sent.bytes, created=not existing)
 
     def _create(self, db: DuckDBPyConnection, schema: str, quoted: str, plan: Sequence[tuple[Wire, str]]) -> None:
         db.execute(f"create schema if not exists {quote_identifier(schema)}")
@@ -189,12 +189,19 @@ class DuckdbDestination:
             time.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - only spreads the waiting
             wait = min(wait * 2, 2)
         try:
-            db.execute("set enable_external_access = false")
-            db.execute("set lock_configuration = true")
+            _lock_down(db)
             yield db
         finally:
             # what was not committed is rolled back with the connection
             db.close()
+
+
+def _lock_down(db: DuckDBPyConnection) -> None:
+    """Close the instance against everything but its own file; one that this process shares is closed already."""
+    locked = db.execute("select current_setting('lock_configuration')").fetchone()
+    if locked is None or not locked[0]:
+        db.execute("set enable_external_access = false")
+        db.execute("set lock_configuration = true")
 
 
 def _connected_path(connection: Connection) -> Path:
@@ -235,7 +242,7 @@ def _existing(
 ) -> list[tuple[Wire, str]]:
     """Return each column's wire and the type to cast it to; ConfigError with all that don't fit."""
     targets = match(schema.names, existing, table, case_sensitive=False)
-    types = db.execute(f"select * from {quoted} limit 0").to_arrow_reader().schema
+    types = db.sql(f"select * from {quoted} limit 0").to_arrow_table().schema
     plan, problems = [], []
     for field, column in zip(schema, targets, strict=True):
         wire = _fit(field, column, types.field(column.name).type)
@@ -294,12 +301,6 @@ def _new_column(field: pa.Field[Any]) -> tuple[Wire, str]:
     return wire, str(found[0])
 
 
-def _reader(batches: Iterator[pa.RecordBatch], wires: Sequence[Wire]) -> pa.RecordBatchReader:
-    import pyarrow as pa
-
-    return pa.RecordBatchReader.from_batches(pa.schema([pa.field(wire.name, wire.type) for wire in wires]), batches)
-
-
 @contextmanager
 def _errors(path: Path, table: str) -> Iterator[None]:
     """Turn DuckDB's errors into ours, with columns and constraint and without any row's values."""
@@ -314,8 +315,6 @@ def _errors(path: Path, table: str) -> Iterator[None]:
     except duckdb.ConstraintException as error:
         raise TerminalError(f"table {table}: {_without_values(str(error))}; nothing is committed") from None
     except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
-        if "Python exception" in str(error):
-            raise
         raise TerminalError(f"table {table}: {_without_values(str(error))}; nothing is committed") from None
     except duckdb.IOException as error:
         raise TransientError(f"DuckDB file {path}: {_first_line(error)}") from None
@@ -334,4 +333,5 @@ def _without_values(text: str) -> str:
     line = text.strip().split("\n", 1)[0]
     line = re.sub(r'"([^":]*): .*"', lambda found: f'"{found[1]}"', line)
     line = re.sub(r"(duplicate key |Input: |value )[\"'].*[\"']", lambda found: f"{found[1]}…", line)
-    return re.sub(r"'[^']*'", "'…'", line)
+    line = re.sub(r"'[^']*'", "'…'", line)
+    return re.sub(r"\b(value|values) -?[\d.]+", r"\1 …", line)

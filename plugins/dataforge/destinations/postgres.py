@@ -6,7 +6,7 @@ stay. Columns whose types have no binary form in the driver pass through a tempo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -26,7 +26,7 @@ from dataforge.components.database import quote_identifier, quote_literal
 from dataforge.components.fields import ConnectionId, Duration, TableName
 from dataforge.components.prefetch import Prefetched, prefetch
 from dataforge.components.registry import DESTINATIONS
-from dataforge.destinations._columns import Counted, adapt, check_names, match
+from dataforge.destinations._columns import Outgoing, check_names, match
 from dataforge.destinations._postgres_session import Session, session
 from dataforge.destinations._postgres_types import Column, Planned, column_of, fit_existing, new_column
 from dataforge.errors import TerminalError, TransientError
@@ -152,19 +152,18 @@ class PostgresDestination:
             db.run(f"create table {target.quoted} ({columns})")
         elif self.config.write_disposition == "replace":
             self._empty(db, target)
-        size = Counted(ahead)
-        batches = adapt(size, [column.wire for column in plan])
+        sent = Outgoing(ahead, [column.wire for column in plan])
         if any(column.stage_type for column in plan):
-            rows = _copy_and_cast(db, target, plan, batches)
+            rows = _copy_and_cast(db, target, plan, sent)
         else:
-            rows = db.copy(batches, [column.wire for column in plan], target.table, schema=target.schema)
+            rows = db.copy(sent, target.table, schema=target.schema)
         ahead.finish()
-        if rows != size.rows:
+        if rows != sent.rows:
             raise TransientError(
-                f"table {target}: {size.rows} rows were sent, the server took {rows}; nothing is committed"
+                f"table {target}: {sent.rows} rows were sent, the server took {rows}; nothing is committed"
             )
         db.commit()
-        return LoadReport(f"{target}", rows, size.bytes, created=created)
+        return LoadReport(str(target), rows, sent.bytes, created=created)
 
     def _empty(self, db: Session, target: Target) -> None:
         # Readers go on; other writers wait: two replaces at once would each keep the other's rows.
@@ -182,7 +181,7 @@ class PostgresDestination:
                 )
             if action in ("c", "n", "d"):
                 raise TerminalError(
-                    f"replacing {target} would change rows of {table}: its foreign key {constraint!r} cascades on delete"
+                    f"replacing {target} would change rows of {table}: its key {constraint!r} cascades on delete"
                     "; append, or make the foreign key NO ACTION DEFERRABLE"
                 )
         db.run("set constraints all deferred")
@@ -259,12 +258,12 @@ def _target(db: Session, table: str) -> Target:
     return Target(schema, name, exists)
 
 
-def _copy_and_cast(db: Session, target: Target, plan: Sequence[Planned], batches: Iterable[pa.RecordBatch]) -> int:
+def _copy_and_cast(db: Session, target: Target, plan: Sequence[Planned], sent: Outgoing) -> int:
     """COPY into a temporary table, then insert from it with casts; return the number of rows."""
     stage = quote_identifier(STAGE)
     columns = ", ".join(f"{quote_identifier(item.wire.name)} {item.stage_type or item.type}" for item in plan)
     db.run(f"create temporary table {stage} ({columns}) on commit drop")
-    db.copy(batches, [item.wire for item in plan], STAGE)
+    db.copy(sent, STAGE)
     names = ", ".join(quote_identifier(item.wire.name) for item in plan)
     values = ", ".join(
         f"cast({quote_identifier(item.wire.name)} as {item.type})"

@@ -248,10 +248,12 @@ class _Compiler:
             return self._arrow_step(step, cast("ArrowTransform", component), relation)
         query = component.apply(relation, self._scope())
         reads = _reads(query, {*self._inputs, *(f.name for f in self._relations.values()), relation.name})
+        relations = {known.name: known for known in (*self._relations.values(), relation)}
         if self._binder is not None:
             columns: Columns | None = self._binder.columns(query)
+            refuse_mismatches(query, relations)
         else:
-            columns = output_columns(query, {known.name: known for known in (*self._relations.values(), relation)})
+            columns = output_columns(query, relations)
         _refuse_repeats(columns)
         return replace(step, query=query, reads=reads, columns=columns)
 
@@ -267,6 +269,7 @@ class _Compiler:
                 queries = check.queries(result, self._scope())
                 if self._binder is not None:
                     self._binder.columns(queries.count)
+                    refuse_mismatches(queries.count, {result.name: result})
 
 
 def _with_defaults(config: PipelineConfig, values: RunValues) -> RunValues:
@@ -399,6 +402,58 @@ def _type_of(node: exp.Expr, sources: list[tuple[str, Columns | None]]) -> str:
     return ""
 
 
+# ------------------------------------------------------------------------------- types that the engine lets through
+
+_APART = {
+    frozenset(pair)
+    for pair in (("number", "date"), ("number", "timestamp"), ("boolean", "date"), ("boolean", "timestamp"))
+}
+
+
+def refuse_mismatches(query: exp.Expr, relations: Mapping[str, Relation]) -> None:
+    """Raise ConfigError for casts and equalities that DuckDB binds but that can hold for no value, as of date and number.
+
+    Looks at plain columns, literals and casts on the outer level of a SELECT; all else is the binder's.
+    """
+    from sqlglot import exp
+
+    if not isinstance(query, exp.Select):
+        return
+    sources = list(_sources(query, relations))
+
+    def kind(node: exp.Expr) -> tuple[str | None, str]:
+        if isinstance(node, exp.Literal):
+            return (None if node.is_string else "number"), f"the number {node.this}"
+        if isinstance(node, exp.Column | exp.Cast):
+            type_ = _type_of(node, sources)
+            return sql.family(type_), f"{bounded(node.sql(sql.DIALECT), 80)} ({type_})"
+        return None, ""
+
+    with sql.Problems() as problems:
+        for node in query.find_all(exp.Cast, exp.EQ, exp.NEQ, exp.In):
+            if node.find_ancestor(exp.Query) is not query:
+                continue
+            if isinstance(node, exp.Cast):
+                pairs = [(kind(node.this), (sql.family(node.to.sql(sql.DIALECT)), node.to.sql(sql.DIALECT)))]
+            elif isinstance(node, exp.In):
+                pairs = [(kind(node.this), kind(item)) for item in node.expressions]
+            else:
+                pairs = [(kind(node.this), kind(node.expression))]
+            verb = "cast to" if isinstance(node, exp.Cast) else "compared with"
+            for (left, shown), (right, other) in pairs:
+                if frozenset((left, right)) in _APART:
+                    message = f"{shown} can't be {verb} {other}"
+                    problems.add(Problem("type-mismatch", message, _path_of(node), "cast to text in between"))
+                    break
+
+
+def _path_of(node: exp.Expr) -> Path:
+    found: exp.Expr | None = node
+    while found is not None and found.meta.get("path") is None:
+        found = found.parent
+    return tuple(found.meta["path"]) if found is not None else ()
+
+
 # ------------------------------------------------------------------------------------------ columns by DuckDB's binder
 
 
@@ -465,15 +520,16 @@ class _Binder:
             self._connection.unregister("arrow_result")
 
     def _describe(self, query: exp.Expr) -> Columns:
-        # As a subquery, which is how the plan uses it: on the outside DuckDB spells some renamed columns otherwise.
-        return self._describe_text(f"SELECT * FROM ({query.sql(sql.DIALECT)})")
+        return self._describe_text(query.sql(sql.DIALECT))
 
     def _describe_text(self, text: str) -> Columns:
-        rows = self._connection.execute(f"DESCRIBE {text}").fetchall()
-        repeated = [row[0] for row in rows if sum(row[0] == other[0] for other in rows) > 1]
+        # A relation is bound when it is made and runs only when it is read. DESCRIBE takes ten times as long, and spells
+        # columns that were renamed in nothing but their case as they were before.
+        relation = self._connection.sql(text)
+        repeated = [name for name in relation.columns if relation.columns.count(name) > 1]
         if repeated:
             sql.refuse_repeat(repeated[0], repeated[1:])
-        return {row[0]: row[1] for row in rows}
+        return dict(zip(relation.columns, map(str, relation.types), strict=True))
 
     def _located(self, query: exp.Query, error: duckdb.Error) -> ConfigError:
         """Try every expression of the config alone, to tell which one the engine refuses."""
@@ -481,6 +537,8 @@ class _Binder:
         from sqlglot import exp
 
         names = self._names(query)
+        if query.meta.get("path") is not None:
+            return ConfigError(engine_problem(error, names).under(*query.meta["path"]))
         if isinstance(query, exp.Select):
             for node in [found for found in query.walk() if found.meta.get("path") is not None]:
                 alone = exp.Select(expressions=[node.copy()])

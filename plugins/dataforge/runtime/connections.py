@@ -50,7 +50,7 @@ def parse(conn_id: str, text: str) -> Connection:
     text = text.strip()
     try:
         return _from_json(conn_id, text) if text.startswith("{") else _from_uri(conn_id, text)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         # The text holds secrets, so the parser's own words about it are kept out unless they are ours.
         reason = f": {error}" if isinstance(error, _UnfitError) else ""
         raise TerminalError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,15 +33,18 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
     from dataforge.runtime.engines.duckdb_ import write_parquet
 
     everything = sql.select(Relation(source), exp.Star())
-    with timed("extract", dag_id=config.dag_id, run_id=context.run_id, source=source) as done:
+    with ExitStack() as stack:
+        done = stack.enter_context(timed("extract", dag_id=config.dag_id, run_id=context.run_id, source=source))
         staging = Staging.open(context.settings, context.connection)
         attempt = staging.attempt(context.dag_id, context.run_id, f"extract-{source}", context.attempt)
-        part = attempt.folder / "part-0.parquet"
-        with context.scratch() as scratch, landed(config, (source,), context, scratch, (attempt.folder,)) as (con, views):
-            rows = with_widening(views.values(), lambda: write_parquet(con, everything, part))
-            manifest = attempt.publish([part], columns=views[source].columns)
+        folder = stack.enter_context(attempt).folder
+        scratch = stack.enter_context(context.scratch())
+        con, views = stack.enter_context(landed(config, (source,), context, scratch, (folder,)))
+        part = folder / "part-0.parquet"
+        rows = with_widening(views.values(), lambda: write_parquet(con, everything, part))
+        manifest = attempt.publish([part], columns=views[source].columns)
         done(rows=rows, bytes=manifest.bytes)
-        return manifest.to_json()
+    return manifest.to_json()
 
 
 @contextmanager

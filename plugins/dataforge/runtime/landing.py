@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dataforge.components.base import Batches, Extracted, Files, Records
 from dataforge.components.database import quote_identifier as name_sql
 from dataforge.components.database import quote_literal as text_sql
-from dataforge.components.delimited import first_record
+from dataforge.components.delimited import first_record, unique_names
 from dataforge.components.lattice import Seen
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError
 from dataforge.runtime.inference import json_seen, misfit, text_seen
@@ -499,21 +499,6 @@ def _spool(records: Records, scratch: Path, sample: int | None) -> Path:
             if sample is not None and count >= sample:
                 break
     return path
-
-
-def unique_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return column names that differ also without regard to case: blanks become `column<i>`, twins get `_1`, `_2` …"""
-    taken: set[str] = set()
-    found = []
-    for index, raw in enumerate(names):
-        name = base = raw.strip() or f"column{index}"
-        number = 0
-        while name.lower() in taken:
-            number += 1
-            name = f"{base}_{number}"
-        taken.add(name.lower())
-        found.append(name)
-    return tuple(found)
 
 
 def _names(paths: Sequence[Path]) -> str:

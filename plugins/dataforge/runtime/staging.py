@@ -22,13 +22,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from dataforge.components.base import Columns, Connection, JsonValue
 from dataforge.components.paths import filesystem, s3_call
 from dataforge.errors import ConfigError, TerminalError, TransientError
 from dataforge.settings import Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
@@ -99,7 +102,10 @@ class _Store(Protocol):
 
 @dataclass
 class Attempt:
-    """One attempt of one stage: write parts into `folder`, then `publish` them; or `discard`."""
+    """One attempt of one stage: write parts into `folder`, then `publish` them; or `discard`.
+
+    As a context manager it discards when the block ends with an error.
+    """
 
     folder: Path
     _address: str
@@ -142,6 +148,13 @@ class Attempt:
     def discard(self) -> None:
         """Remove what was written and not published."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is not None:
+            self.discard()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -32,24 +33,25 @@ def run(
     """
     from dataforge.runtime.engines.duckdb_ import write_parquet
 
-    with timed("transform", dag_id=config.dag_id, run_id=context.run_id) as done, context.scratch() as scratch:
+    with ExitStack() as stack:
+        done = stack.enter_context(timed("transform", dag_id=config.dag_id, run_id=context.run_id))
+        scratch = stack.enter_context(context.scratch())
         staging = Staging.open(context.settings, context.connection)
         inputs = {name: Manifest.from_json(manifest) for name, manifest in manifests.items()}
         paths = {name: tuple(staging.fetch(manifest, scratch)) for name, manifest in inputs.items()}
         attempt = staging.attempt(context.dag_id, context.run_id, "transform", context.attempt)
-        part = attempt.folder / "part-0.parquet"
-        con = connect_for(config, context, scratch, (attempt.folder, *(path for files in paths.values() for path in files)))
-        try:
-            columns = {
-                name: land(con, name, Files("parquet", files), scratch=scratch).columns for name, files in paths.items()
-            }
-            rows = write_parquet(con, compile(config, columns, context.values), part)
-            results = check(config, con, part, context)
-        finally:
-            con.close()
+        folder = stack.enter_context(attempt).folder
+        readable = (folder, *(path for files in paths.values() for path in files))
+        con = stack.enter_context(closing(connect_for(config, context, scratch, readable)))
+        columns = {
+            name: land(con, name, Files("parquet", files), scratch=scratch).columns for name, files in paths.items()
+        }
+        part = folder / "part-0.parquet"
+        rows = write_parquet(con, compile(config, columns, context.values), part)
+        results = check(config, con, part, context)
         manifest = attempt.publish([part], extra={"checks": [asdict(result) for result in results]})
         done(rows_in=sum(one.rows for one in inputs.values()), rows=rows, bytes=manifest.bytes)
-        return manifest.to_json()
+    return manifest.to_json()
 
 
 def check(

@@ -7,6 +7,7 @@ here, since an answer decides where the next request goes.
 from __future__ import annotations
 
 import ipaddress
+import random
 import socket
 import threading
 import time
@@ -114,7 +115,8 @@ class Client:
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
             asked = getattr(error, "retry_after", None)
-            backoff = tenacity.wait_exponential_jitter(initial=FIRST_WAIT, max=MAX_WAIT, jitter=FIRST_WAIT)(state)
+            jitter = random.uniform(0, FIRST_WAIT)  # noqa: S311 it spreads clients, it hides nothing
+            backoff = min(MAX_WAIT, FIRST_WAIT * 2 ** (state.attempt_number - 1) + jitter)
             seconds = backoff if asked is None else asked
             if time.monotonic() + seconds > self.ends:
                 raise TransientError(f"{error}; the run's time limit leaves no room to try again") from None
@@ -316,28 +318,39 @@ def _adapter_class() -> Any:
             self.open: list[Any] = []
             super().__init__(pool_connections=2, pool_maxsize=2)
 
+        def track(self, sock: Any) -> None:
+            # The sockets themselves: a connection lets go of its socket as soon as the answer's body belongs to it.
+            self.open = [*self.open[-8:], sock]
+
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, **kwargs)
             adapter = self
 
-            def connect(connection: Any, make: Callable[[], socket.socket]) -> socket.socket:
-                sock = make()
+            def checked(sock: socket.socket) -> socket.socket:
                 # Asked of the socket and not of the resolver, whose next answer may differ.
                 if sock.family in (socket.AF_INET, socket.AF_INET6) and (
                     reason := check_address(sock.getpeername()[0], adapter.allow_private)
                 ):
                     sock.close()
                     raise _Refused(reason)
-                adapter.open = [*(item for item in adapter.open[-8:] if item.sock is not None), connection]
+                adapter.track(sock)
                 return sock
 
             class Plain(HTTPConnection):
                 def _new_conn(self) -> socket.socket:
-                    return connect(self, super()._new_conn)
+                    return checked(super()._new_conn())
+
+                def connect(self) -> None:
+                    super().connect()
+                    adapter.track(self.sock)
 
             class Secure(HTTPSConnection):
                 def _new_conn(self) -> socket.socket:
-                    return connect(self, super()._new_conn)
+                    return checked(super()._new_conn())
+
+                def connect(self) -> None:
+                    super().connect()
+                    adapter.track(self.sock)
 
             class PlainPool(HTTPConnectionPool):
                 ConnectionCls = Plain
@@ -354,9 +367,9 @@ def _adapter_class() -> Any:
 
             def cut() -> None:
                 late.set()
-                for connection in list(self.open):
-                    with suppress(OSError, AttributeError):
-                        connection.sock.shutdown(socket.SHUT_RDWR)
+                for sock in list(self.open):
+                    with suppress(OSError):
+                        sock.shutdown(socket.SHUT_RDWR)
 
             timer = threading.Timer(seconds, cut)
             timer.daemon = True

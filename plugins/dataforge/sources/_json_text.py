@@ -14,8 +14,11 @@ from dataforge.errors import TerminalError
 
 CHUNK = 4 * 1024 * 1024
 MAX_DEPTH = 1_000
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]', re.DOTALL)
-_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+MAX_TEXT = 64 * 1024 * 1024
+# A string that the text's end cuts off is matched too, without the group that stands for its closing quote.
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*(?:(")|\\?\Z)'
+_TOKEN = re.compile(_STRING + rb"|[\[\]{}:,]", re.DOTALL)
+_NESTING = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
 
 
 def split_path(path: str) -> tuple[str, ...]:
@@ -113,19 +116,13 @@ def keys_with_lists(body: bytes, *, of_objects: bool = False) -> list[str]:
         top = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except msgspec.DecodeError:
         return []
-    starts = {
-        key: bytes(value[:64]).replace(b" ", b"").replace(b"\n", b"")[:2] for key, value in map(_raw, top.items())
-    }
+    starts = {key: b"".join(bytes(value)[:64].split())[:2] for key, value in top.items()}
     if of_objects:
         return [key for key, head in starts.items() if head == b"[{" or (head == b"[]" and key in _USUAL)]
     return [key for key, head in starts.items() if head[:1] == b"["]
 
 
 _USUAL = frozenset({"data", "entries", "items", "objects", "records", "results", "rows", "value", "values"})
-
-
-def _raw(item: tuple[str, Any]) -> tuple[str, bytes]:
-    return item[0], bytes(item[1])
 
 
 def copy_list(source: IO[bytes], path: str, out: IO[bytes], name: str) -> None:
@@ -178,43 +175,47 @@ class _Tokens:
         """Yield tokens; `at` stands after the one that was yielded last."""
         while True:
             for match in pattern.finditer(self.buffer, self.at):
+                if _is_cut(match):
+                    break
                 self.at = match.end()
                 yield match[0]
+            else:
+                self.at = len(self.buffer)
             if not self._more():
                 return
 
     def copy_nested(self, out: IO[bytes]) -> None:
         """Copy from the `[` just read to the `]` that closes it."""
         out.write(b"[")
-        depth, start = 1, self.at
+        depth = 1
         while True:
+            start, rest = self.at, len(self.buffer)
             for match in _NESTING.finditer(self.buffer, self.at):
-                self.at = match.end()
+                if _is_cut(match):
+                    rest = match.start()
+                    break
                 mark = match[0]
                 if mark in (b"[", b"{"):
                     depth += 1
                 elif mark in (b"]", b"}"):
                     depth -= 1
                     if depth == 0:
-                        out.write(self.buffer[start : self.at])
+                        out.write(self.buffer[start : match.end()])
                         return
-            rest = self._open_string()
             out.write(self.buffer[start:rest])
             self.at = rest
             if not self._more():
                 raise TerminalError(f"{self.name}: the JSON text ends in the middle of the list")
-            start = 0
-
-    def _open_string(self) -> int:
-        """Return where the buffer's last, still open string begins; its end when there is none."""
-        quote = self.buffer.find(b'"', self.at)
-        return len(self.buffer) if quote < 0 else quote
 
     def _more(self) -> bool:
-        rest = self._open_string()
         chunk = self.source.read(CHUNK)
-        self.buffer = self.buffer[rest:] + chunk
+        self.buffer = self.buffer[self.at :] + chunk
         self.at = 0
-        if len(self.buffer) > 16 * CHUNK:
-            raise TerminalError(f"{self.name}: one text in it is longer than {16 * CHUNK} bytes")
+        if len(self.buffer) > MAX_TEXT:
+            raise TerminalError(f"{self.name}: one text in it is longer than {MAX_TEXT} bytes")
         return bool(chunk)
+
+
+def _is_cut(match: re.Match[bytes]) -> bool:
+    """Whether a match is a string without its end."""
+    return match[1] is None and match[0].startswith(b'"')

@@ -53,7 +53,7 @@ def prepare(query: str, dialect: str | None, values: RunValues) -> str:
     """Return the query to run: placeholders as literals, checked to be one SELECT; ConfigError at `query` if not."""
     text = _PIECES.sub(lambda match: _piece(match, dialect, values), query).strip().rstrip(";").rstrip()
     check_select(text, dialect)
-    return text
+    return f"{text}\n" if "--" in text else text  # whatever follows must not end up in the query's last comment
 
 
 def check_select(text: str, dialect: str | None) -> None:

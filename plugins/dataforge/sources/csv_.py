@@ -10,8 +10,8 @@ from pydantic import Field
 
 from dataforge.components.base import ExtractContext, Files
 from dataforge.components.database import quote_literal
+from dataforge.components.delimited import first_record, unique_names
 from dataforge.components.registry import SOURCES
-from dataforge.errors import TerminalError
 from dataforge.sources._files import FileSourceConfig, encoding_of, local_files, to_utf8
 
 DELIMITERS = ",;\t|"
@@ -96,9 +96,11 @@ class CsvSource:
         return f"{len(paths)} file(s), {sum(path.stat().st_size for path in paths)} bytes uncompressed"
 
     def discover(self, context: ExtractContext) -> dict[str, str]:
-        """Return the header with the types that the first rows suggest."""
+        """Return the columns of the header; their types are known only when the rows are read, so they are empty."""
         files = self.extract(context)
-        return {str(column["name"]): str(column["type"]) for column in _sniffed(files.paths[0], files.options)}
+        record = next(filter(None, (first_record(path, files.options) for path in files.paths)), [])
+        names = record if files.options["header"] else [f"column{index}" for index in range(len(record))]
+        return dict.fromkeys(unique_names(names), "")
 
 
 def _sniff(path: Path, config: CsvConfig) -> dict[str, str]:
@@ -135,8 +137,6 @@ def _by_first_line(path: Path, config: CsvConfig) -> dict[str, str]:
 
 def _has_header(path: Path, options: dict[str, Any]) -> bool:
     """Whether all fields of the first record are texts (one may be empty, as an index's name is) and all differ."""
-    from dataforge.components.delimited import first_record
-
     record = first_record(path, options)
     if not record:
         return True
@@ -155,18 +155,3 @@ def _is_value(field: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _sniffed(path: Path, options: Any) -> list[dict[str, Any]]:
-    import duckdb
-
-    sql = (
-        f"SELECT Columns FROM sniff_csv({quote_literal(str(path))}, delim = {quote_literal(options['delimiter'])}, "
-        f"header = {'true' if options['header'] else 'false'}, skip = {int(options['skip_rows'])})"
-    )
-    try:
-        with duckdb.connect(config={"threads": 1}) as con:
-            columns: list[dict[str, Any]] = con.execute(sql).fetchall()[0][0]
-    except duckdb.Error as error:
-        raise TerminalError(f"{path.name}: {str(error).splitlines()[0]}") from None
-    return columns

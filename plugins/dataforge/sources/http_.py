@@ -303,12 +303,8 @@ class HttpSource:
             lists = _json_text.keys_with_lists(text)
             hint = f"; lists stand at: {', '.join(lists)}" if lists else ""
             raise TerminalError(f"{where} has no list at {self.config.records!r}{hint}, {shown}")
-        if (
-            not self.config.records
-            and (lists := _json_text.keys_with_lists(text))
-            and len(lists) == 1
-            and len(records) == 1
-        ):
+        lists = _json_text.keys_with_lists(text, of_objects=True) if not self.config.records else []
+        if len(lists) == 1:
             raise TerminalError(f'{where} is an object with a list at {lists[0]!r}; set "records": "{lists[0]}"')
         return records
 

@@ -19,7 +19,9 @@ OPEN_NUMERIC = (38, 10)
 """Precision and scale for a numeric column that declares none."""
 
 _TRANSIENT = ("08", "40", "53", "55P03", "57P", "58")
-_AS_TEXT_TYPES = {"money": "numeric(19,2)", "oid": "bigint"}
+_EXACT = {"money": "numeric(19,2)", "oid": "bigint"}
+# By the type's own output function: a cast to text is another thing for some types (inet adds its mask).
+_AS_TEXT = "CASE WHEN {0} IS NOT NULL THEN format('%s', {0}) END"
 
 
 class PostgresConfig(QuerySourceConfig):
@@ -161,19 +163,19 @@ def _readable(query: str, schema: pa.Schema, overrides: dict[str, str], sample: 
         as_text = overrides.get(field.name, "").strip().lower() in ("text", "varchar", "string")
         cast = None
         if as_text:
-            cast, type_ = "text", pa.string()
+            cast, type_ = _AS_TEXT.format(name), pa.string()
         elif server_type == "numeric":
             type_ = _decimal(field, overrides.get(field.name))
-        elif server_type in _AS_TEXT_TYPES:
-            cast = _AS_TEXT_TYPES[server_type]
+        elif server_type in _EXACT:
+            cast = f"CAST({name} AS {_EXACT[server_type]})"
             type_ = pa.decimal128(19, 2) if server_type == "money" else pa.int64()
         elif _is_opaque(field.type):
-            cast, type_ = "text", pa.string()
+            cast, type_ = _AS_TEXT.format(name), pa.string()
         elif pa.types.is_list(field.type) and _is_opaque(field.type.value_type):
-            cast, type_ = "text[]", pa.list_(pa.string())
+            cast, type_ = f"CAST({name} AS text[])", pa.list_(pa.string())
         else:
             type_ = field.type
-        items.append(f"CAST({name} AS {cast}) AS {name}" if cast else name)
+        items.append(f"{cast} AS {name}" if cast else name)
         changed = changed or cast is not None
         fields.append(pa.field(field.name, type_))
     if changed:

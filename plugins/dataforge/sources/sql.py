@@ -215,6 +215,7 @@ class _Spool:
         self.names: list[str] = []
         self.seen: list[Seen] = []
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
 
     def add(self, names: list[str], rows: Sequence[Sequence[Any]]) -> None:
         """Append rows."""

@@ -1,0 +1,115 @@
+"""One real Airflow for all tests of this folder: the demo's four components over a configs folder of the tests' own."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts import demo
+
+PATIENCE = 60.0
+"""Seconds after which something that takes about two counts as missing."""
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """A running Airflow, its REST API, and the folder of configs that it watches."""
+
+    home: Path
+    configs: Path
+    api: demo.Api
+
+    @property
+    def output(self) -> Path:
+        """The folder below which pipelines write."""
+        return self.home / "output"
+
+    def put(self, name: str, config: dict[str, Any] | str) -> Path:
+        """Write a config at once, as an editor does."""
+        path = self.configs / name
+        temporary = path.with_name(f".{name}.new")
+        temporary.write_text(config if isinstance(config, str) else json.dumps(config, indent=2))
+        temporary.replace(path)
+        return path
+
+    def dag(self, dag_id: str) -> dict[str, Any] | None:
+        """Return what Airflow knows of a DAG; None when there is none in force."""
+        try:
+            found: dict[str, Any] = self.api.get(f"/api/v2/dags/{dag_id}/details")
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+        return None if found["is_stale"] else found
+
+    def errors(self) -> dict[str, str]:
+        """Return the import errors: file name to text."""
+        return {each["filename"]: each["stack_trace"] for each in self.api.get("/api/v2/importErrors")["import_errors"]}
+
+    def until(self, what: str, ask: Callable[[], Any]) -> Any:
+        """Ask until the answer is true; return it."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if answer := ask():
+                return answer
+            time.sleep(0.2)
+        raise AssertionError(f"waited {PATIENCE:.0f} s for {what}; import errors: {self.errors()}")
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Start a run and wait for its success; return its id."""
+        self.until(f"the DAG {dag_id}", lambda: self.dag(dag_id))
+        run: str = self.api.post(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+        self.wait(dag_id, run)
+        return run
+
+    def wait(self, dag_id: str, run: str) -> None:
+        """Wait until a run has ended well."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run}"
+        state = self.until(
+            f"the run of {dag_id}", lambda: (s := self.api.get(path)["state"]) in ("success", "failed") and s
+        )
+        assert state == "success", demo.failed_log(self.api, dag_id, run)
+
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a table of the embedded database."""
+        import duckdb
+
+        with duckdb.connect(str(self.output / "warehouse.duckdb"), read_only=True) as con:
+            return con.execute(f'SELECT * FROM "{table}"').fetchall()
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    """Return a healthy Airflow with the demo's settings."""
+    home = tmp_path_factory.mktemp("airflow")
+    configs = home / "configs"
+    configs.mkdir()
+    (configs / "numbers.csv").write_text("n,word\n1,one\n2,two\n3,three\n")
+    made = demo.prepare(home, argparse.Namespace(port=demo.free_ports(1)[0], check=False))
+    environment = {**made.environment, "AIRFLOW__DATAFORGE__CONFIGS_FOLDER": str(configs)}
+    with demo.components(dataclasses.replace(made, environment=environment)) as running:
+        yield Airflow(home, configs, demo.Api(running).login())
+
+
+@pytest.fixture
+def numbers() -> Callable[..., dict[str, Any]]:
+    """Return a function that gives a small pipeline from numbers.csv into a table of its own name."""
+
+    def make(dag_id: str, **changes: Any) -> dict[str, Any]:
+        return {
+            "dag_id": dag_id,
+            "default_args": {"retries": 0},
+            "source": {"type": "csv", "path": "numbers.csv"},
+            "destination": {"type": "duckdb", "table": dag_id, "write_disposition": "replace"},
+            **changes,
+        }
+
+    return make

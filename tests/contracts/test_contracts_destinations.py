@@ -1,0 +1,94 @@
+"""Every destination keeps its contract, against the real thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from dataforge.testing import DestinationContract
+
+
+class TestDuckDB(DestinationContract):
+    config = {"type": "duckdb", "table": "things"}
+
+    @pytest.fixture(autouse=True)
+    def _place(self, home: Path) -> None:
+        self.database = home / "dataforge" / "output" / "warehouse.duckdb"
+
+    def stored(self) -> list[dict[str, Any]]:
+        with closing(duckdb.connect(str(self.database), read_only=True)) as con:
+            return con.sql("FROM things").to_arrow_table().to_pylist()
+
+
+class TestPostgres(DestinationContract):
+    config = {"type": "postgres", "connection": "warehouse", "table": "contracts.things"}
+
+    @pytest.fixture(autouse=True)
+    def _place(self, warehouse: str) -> Iterator[None]:
+        self.uri = warehouse
+        self._execute("DROP SCHEMA IF EXISTS contracts CASCADE")
+        yield
+        self._execute("DROP SCHEMA IF EXISTS contracts CASCADE")
+
+    def _execute(self, statement: str) -> None:
+        from adbc_driver_postgresql import dbapi
+
+        with dbapi.connect(self.uri) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            connection.commit()
+
+    def stored(self) -> list[dict[str, Any]]:
+        from adbc_driver_postgresql import dbapi
+
+        with dbapi.connect(self.uri) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM contracts.things")
+            return cursor.fetch_arrow_table().to_pylist()  # type: ignore[no-any-return]  # the driver has no types
+
+
+class Files(DestinationContract):
+    """Folders for append, single files for replace."""
+
+    suffix: str
+
+    @pytest.fixture(autouse=True)
+    def _place(self, home: Path) -> None:
+        self.folder = home / "dataforge" / "output"
+
+    def config_for(self, disposition: str) -> Mapping[str, Any]:
+        path = "things/" if disposition == "append" else f"things.{self.suffix}"
+        return {**self.config, "path": path, "write_disposition": disposition}
+
+    def paths(self) -> list[Path]:
+        return sorted(path for path in self.folder.rglob(f"*.{self.suffix}") if path.is_file())
+
+
+class TestParquet(Files):
+    config = {"type": "parquet", "path": "things/"}
+    suffix = "parquet"
+
+    def stored(self) -> list[dict[str, Any]]:
+        return [row for path in self.paths() for row in pq.read_table(path).to_pylist()]
+
+
+class TestCsv(Files):
+    config = {"type": "csv", "path": "things/"}
+    suffix = "csv"
+
+    def stored(self) -> list[dict[str, Any]]:
+        read = [duckdb.sql(f"FROM read_csv('{path}', header = true)").to_arrow_table() for path in self.paths()]
+        return [row for table in read for row in table.to_pylist()]
+
+
+class TestNdjson(Files):
+    config = {"type": "ndjson", "path": "things/"}
+    suffix = "ndjson"
+
+    def stored(self) -> list[dict[str, Any]]:
+        read = [duckdb.sql(f"FROM read_json('{path}')").to_arrow_table() for path in self.paths()]
+        return [row for table in read for row in table.to_pylist()]
