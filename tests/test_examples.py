@@ -96,12 +96,18 @@ def test_weather_hourly_and_then_daily(outputs: Path) -> None:
         rows = [json.loads(line) for line in file]
     table = pq.read_table(outputs / "dataforge" / "output" / "weather" / "hourly.parquet")
     assert table.num_rows == len({(row["origin"], row["time_hour"]) for row in rows})
-    warmest = max(round((Decimal(str(row["temp"])) - 32) / Decimal("1.8"), 2) for row in rows if row["temp"] is not None)
-    assert abs(max(value for value in table["temperature_c"].to_pylist() if value is not None) - warmest) <= Decimal("0.01")
+    warmest = max(
+        round((Decimal(str(row["temp"])) - 32) / Decimal("1.8"), 2) for row in rows if row["temp"] is not None
+    )
+    assert abs(max(value for value in table["temperature_c"].to_pylist() if value is not None) - warmest) <= Decimal(
+        "0.01"
+    )
     run(outputs, "weather_daily.json")
     days = {(row["origin"], row["time_hour"][:10]) for row in rows}
     assert warehouse(outputs, "SELECT count(*), count(DISTINCT origin) FROM weather_daily") == [(len(days), 3)]
-    assert warehouse(outputs, "SELECT max(warmest_c) FROM weather_daily") == [(max(filter(None, table["temperature_c"].to_pylist())),)]
+    assert warehouse(outputs, "SELECT max(warmest_c) FROM weather_daily") == [
+        (max(filter(None, table["temperature_c"].to_pylist())),)
+    ]
 
 
 @pytest.mark.parametrize("since", [2012, 2015])
@@ -146,7 +152,13 @@ def test_airports(outputs: Path, coast: str, zone: str) -> None:
 
 
 ORDERS = [
-    {"id": n, "amount": f"{n}.50", "status": "paid", "email": f"u{n}@example.org", "updated_at": f"2024-01-{n:02}T00:00:00Z"}
+    {
+        "id": n,
+        "amount": f"{n}.50",
+        "status": "paid",
+        "email": f"u{n}@example.org",
+        "updated_at": f"2024-01-{n:02}T00:00:00Z",
+    }
     for n in range(1, 26)
 ]
 

@@ -34,7 +34,7 @@ def hand_written():  # type: ignore[no-untyped-def]
         result = f"{WORK}/transformed.parquet"
         duckdb.sql(f"""
             copy (
-              select * rename (id as order_id) replace (cast(amount as decimal(12, 2)) as amount),
+              select * replace (cast(amount as decimal(12, 2)) as amount) rename (id as order_id),
                 cast(updated_at as date) as order_day
               from '{part}' where amount > 0
             ) to '{result}' (format parquet)

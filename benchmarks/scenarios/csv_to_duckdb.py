@@ -13,7 +13,7 @@ def run(bench: Bench) -> Outcome:
         bench,
         "csv_to_duckdb",
         f"{bench.rows:,} rows of CSV → DuckDB append",
-        {"type": "duckdb", "path": "bench/orders.duckdb", "table": "orders"},
+        {"type": "duckdb", "database": "bench/orders.duckdb", "table": "orders"},
         "duckdb",
         "orders.duckdb",
     )

@@ -13,7 +13,7 @@ def run(bench: Bench) -> Outcome:
         bench,
         "csv_to_parquet",
         f"{bench.rows:,} rows of CSV → Parquet",
-        {"type": "parquet", "path": "bench/orders"},
+        {"type": "parquet", "path": "bench/orders/", "compression": "snappy"},
         "parquet",
         "",
     )

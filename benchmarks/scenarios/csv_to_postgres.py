@@ -14,7 +14,7 @@ PSQL, FUSED, STAGED, DLT = "psql \\copy", "DataForge fused", "DataForge staged",
 
 COPIED = """create table bench.copied (id bigint, customer text, email text, status text, amount numeric(12,2),
 quantity bigint, score double precision, is_gift boolean, order_date date, updated_at timestamp, sku text, note text)"""
-SUMS = "select count(*), sum(amount), min({id}), max({id}), max({day}), sum(length(note)) from {table} where amount > 0"
+SUMS = "select count(*), sum(amount)::numeric(20,2), min({id}), max({id}), max({day}), sum(length(note)) from {table} where amount > 0"
 
 
 def run(bench: Bench) -> Outcome:

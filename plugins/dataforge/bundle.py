@@ -142,7 +142,7 @@ class ConfigBundle(BaseDagBundle):
         write_file(self.base_dir / "CURRENT", version)
 
     def _remove_old_snapshots(self, keep: str) -> None:
-        """Remove old snapshots that no task used; those that tasks used are Airflow's to remove, by its own settings."""
+        """Remove old snapshots that no task used; those that tasks used are Airflow's to remove, by its settings."""
         snapshots = sorted(self.versions_dir.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
         for folder in snapshots[KEEP_SNAPSHOTS:]:
             used = get_bundle_tracking_file(self.name, folder.name).exists()
@@ -251,19 +251,17 @@ def _sources(con: sqlite3.Connection, names: set[str], homes: Mapping[str, tuple
     texts = {name: _stub(pipelines, readable=not shards) for name, pipelines in found.items()}
     for path in invalid(con):
         if (name := _error_name(con, path)) in names and (text := error(con, path)):
-            texts[name] = (
-                f"{HEADER}from dataforge.dag_factory.stub import InvalidConfig\n\nraise InvalidConfig({text!a})\n"
-            )
+            texts[name] = f"{HEADER}from dataforge.dag_factory.stub import invalid\n\nraise invalid({text!a})\n"
     return texts
 
 
 def _stub(pipelines: Iterable[Ready], *, readable: bool) -> str:
     """Return a DAG file; all text of a config stands in it as the literal of a Python string."""
-    entries = [
-        f"    {one.dag_id!a}: (\n        {one.path!a},\n{_literal(one.text, readable)},\n{_literal(one.sql, readable)},\n    ),\n"
+    body = "".join(
+        f"    {one.dag_id!a}: (\n        {one.path!a},\n"
+        f"{_literal(one.text, readable)},\n{_literal(one.sql, readable)},\n    ),\n"
         for one in pipelines
-    ]
-    body = "".join(entries)
+    )
     return f"{HEADER}from dataforge.dag_factory.stub import dags\n\nglobals().update(dags({{\n{body}}}))\n"
 
 
@@ -273,6 +271,6 @@ def _literal(text: str, readable: bool) -> str:
 
 
 def _forwarder(name: str, places: Mapping[str, str]) -> str:
-    start = os.path.dirname(name)
-    found = {dag_id: os.path.relpath(old, start or ".") for dag_id, old in sorted(places.items())}
+    start = Path(name).parent
+    found = {dag_id: os.path.relpath(old, start) for dag_id, old in sorted(places.items())}
     return f"{HEADER}from dataforge.dag_factory.stub import moved\n\nglobals().update(moved(__file__, {found!a}))\n"

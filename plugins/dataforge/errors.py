@@ -39,9 +39,7 @@ class Problem:
 
     def under(self, *prefix: str | int) -> Problem:
         """Return the same problem with its path put below `prefix`."""
-        return Problem(
-            self.code, self.message, (*prefix, *self.path), self.suggestion, self.allowed, self.severity
-        )
+        return Problem(self.code, self.message, (*prefix, *self.path), self.suggestion, self.allowed, self.severity)
 
     def __str__(self) -> str:
         place = "/" + "/".join(map(str, self.path))

@@ -7,6 +7,7 @@ Airflow. Both are read here without importing Airflow, whose import takes second
 from __future__ import annotations
 
 import os
+import re
 from configparser import ConfigParser, Error
 from functools import cache
 from pathlib import Path
@@ -111,7 +112,9 @@ def _config_section(section: str) -> dict[str, str]:
     path = Path(os.environ.get("AIRFLOW_CONFIG", airflow_home() / "airflow.cfg")).expanduser()
     parser = ConfigParser(interpolation=None, strict=False)
     try:
-        parser.read(path, encoding="utf-8")
-    except (Error, UnicodeDecodeError):
+        # Airflow writes a file of thousands of lines, of which a task's process needs one section, soon
+        texts = re.findall(rf"(?ms)^\[{re.escape(section)}\][^\n]*\n.*?(?=^\[|\Z)", path.read_text(encoding="utf-8"))
+        parser.read_string("".join(texts))
+    except (Error, OSError, UnicodeDecodeError):
         return {}
     return dict(parser[section]) if parser.has_section(section) else {}

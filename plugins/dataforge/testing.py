@@ -164,7 +164,9 @@ class SourceContract(ComponentContract):
         extracted = self.registry.build(model).extract(context)
         paths = getattr(extracted, "paths", ())
         with closing(connect(scratch, readable=paths)) as con:
-            landed = land(con, "rows", extracted, overrides=getattr(model, "columns", {}), scratch=scratch, sample=sample)
+            landed = land(
+                con, "rows", extracted, overrides=getattr(model, "columns", {}), scratch=scratch, sample=sample
+            )
             return rows_of(read(con, _everything(landed.view)))
 
     def test_gives_the_expected_rows(self, tmp_path: Path) -> None:

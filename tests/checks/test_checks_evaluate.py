@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from dataforge.components.base import Columns, Relation, RunValues, Scope
+from dataforge.components.base import CheckConfig, Columns, Relation, RunValues, Scope
 from dataforge.components.registry import CHECKS
 from dataforge.errors import CheckFailed, ConfigError
 from dataforge.runtime.checks import CheckResult, evaluate, refuse_failed
@@ -33,11 +33,15 @@ def con(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+def parsed(*checks: Mapping[str, Any]) -> list[CheckConfig]:
+    configs = [CHECKS.get(check["type"]).config.model_validate(check) for check in checks]
+    return [config for config in configs if isinstance(config, CheckConfig)]
+
+
 def measured(
     con: duckdb.DuckDBPyConnection, *checks: Mapping[str, Any], scope: Scope | None = None
 ) -> tuple[CheckResult, ...]:
-    configs = [CHECKS.get(check["type"]).config.model_validate(check) for check in checks]
-    return evaluate(con, configs, "result", columns(con, "result"), scope)
+    return evaluate(con, parsed(*checks), "result", columns(con, "result"), scope)
 
 
 BROKEN: list[tuple[Mapping[str, Any], int, int, str]] = [
@@ -123,14 +127,18 @@ def test_many_checks_on_rows_take_one_scan(con: duckdb.DuckDBPyConnection) -> No
             return con.execute(statement)
 
     counting = Counting()
-    checks = [{"type": "not_null", "columns": ["id"]}, {"type": "range", "column": "id", "min": 0}, {"type": "row_count", "min": 1}]
-    configs = [CHECKS.get(str(check["type"])).config.model_validate(check) for check in checks]
+    configs = parsed(
+        {"type": "not_null", "columns": ["id"]},
+        {"type": "range", "column": "id", "min": 0},
+        {"type": "row_count", "min": 1},
+    )
     evaluate(counting, configs, "result", columns(con, "result"))  # type: ignore[arg-type]
     assert len(counting.statements) == 1
 
 
 def test_an_expression_takes_values_of_the_run(con: duckdb.DuckDBPyConnection) -> None:
-    scope = Scope(values=RunValues({"limit": 2}, datetime(2024, 2, 1, tzinfo=timezone.utc)), params={"limit": "integer"})
+    values = RunValues({"limit": 2}, datetime(2024, 2, 1, tzinfo=timezone.utc))
+    scope = Scope(values=values, params={"limit": "integer"})
     first, second = measured(
         con,
         {"type": "expression", "expression": "id <= ${params.limit}"},

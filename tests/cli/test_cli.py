@@ -43,7 +43,12 @@ def dataforge(folder: Path, *arguments: object, **environment: str) -> subproces
     """Run the command with an Airflow home of its own beside `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "dataforge", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "AIRFLOW_HOME": str(folder.parent / "home"), **environment},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "plugins"),
+            "AIRFLOW_HOME": str(folder.parent / "home"),
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -61,7 +66,10 @@ class TestRun:
         result = dataforge(configs, "run", write(configs, "orders"))
         assert result.returncode == 0, result.stderr
         assert "2 rows" in result.stdout
-        assert stored(configs, "SELECT id, CAST(amount AS VARCHAR) FROM orders ORDER BY id") == [(1, "10.50"), (3, "7.00")]
+        assert stored(configs, "SELECT id, CAST(amount AS VARCHAR) FROM orders ORDER BY id") == [
+            (1, "10.50"),
+            (3, "7.00"),
+        ]
 
     def test_json_for_machines(self, configs: Path) -> None:
         result = dataforge(configs, "run", write(configs, "orders"), "--format", "json")
@@ -79,7 +87,9 @@ class TestRun:
     @pytest.mark.parametrize("execution", ["staged", "fused"])
     def test_a_failed_check_loads_nothing_and_exits_3(self, configs: Path, execution: str) -> None:
         assert dataforge(configs, "run", write(configs, "orders", execution=execution)).returncode == 0
-        checked = write(configs, "orders", execution=execution, transforms=[], checks=[{"type": "not_null", "columns": ["amount"]}])
+        checked = write(
+            configs, "orders", execution=execution, transforms=[], checks=[{"type": "not_null", "columns": ["amount"]}]
+        )
         result = dataforge(configs, "run", checked)
         assert result.returncode == 3
         assert "amount" in result.stderr
@@ -195,7 +205,10 @@ def test_preview_shows_rows_after_every_step_and_writes_nothing(configs: Path) -
     result = dataforge(configs, "preview", config, "--rows", "2", "--format", "json")
     assert result.returncode == 0, result.stderr
     steps = json.loads(result.stdout)["steps"]
-    assert [(step["type"], step["row_count"], len(step["rows"])) for step in steps] == [("source", 3, 2), ("filter", 2, 2)]
+    assert [(step["type"], step["row_count"], len(step["rows"])) for step in steps] == [
+        ("source", 3, 2),
+        ("filter", 2, 2),
+    ]
     assert steps[1]["rows"][1] == {"id": 3, "amount": "7.00", "status": "paid", "day": "2024-01-03"}
     assert not (configs.parent / "home" / "dataforge" / "output").exists()
     assert "step_1_filter" in dataforge(configs, "preview", config).stdout

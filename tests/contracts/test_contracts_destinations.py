@@ -11,7 +11,15 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from dataforge.runtime.compile import read_arrow
 from dataforge.testing import DestinationContract
+
+
+def rows(relation: duckdb.DuckDBPyRelation | None) -> list[dict[str, Any]]:
+    """Return the rows of a relation."""
+    assert relation is not None
+    found: list[dict[str, Any]] = read_arrow(relation, 1000).read_all().to_pylist()
+    return found
 
 
 class TestDuckDB(DestinationContract):
@@ -23,7 +31,7 @@ class TestDuckDB(DestinationContract):
 
     def stored(self) -> list[dict[str, Any]]:
         with closing(duckdb.connect(str(self.database), read_only=True)) as con:
-            return con.sql("FROM things").to_arrow_table().to_pylist()
+            return rows(con.sql("SELECT * FROM things"))
 
 
 class TestPostgres(DestinationContract):
@@ -81,8 +89,7 @@ class TestCsv(Files):
     suffix = "csv"
 
     def stored(self) -> list[dict[str, Any]]:
-        read = [duckdb.sql(f"FROM read_csv('{path}', header = true)").to_arrow_table() for path in self.paths()]
-        return [row for table in read for row in table.to_pylist()]
+        return [row for path in self.paths() for row in rows(duckdb.sql(f"FROM read_csv('{path}', header = true)"))]
 
 
 class TestNdjson(Files):
@@ -90,5 +97,4 @@ class TestNdjson(Files):
     suffix = "ndjson"
 
     def stored(self) -> list[dict[str, Any]]:
-        read = [duckdb.sql(f"FROM read_json('{path}')").to_arrow_table() for path in self.paths()]
-        return [row for table in read for row in table.to_pylist()]
+        return [row for path in self.paths() for row in rows(duckdb.sql(f"FROM read_json('{path}')"))]

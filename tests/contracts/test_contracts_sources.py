@@ -5,30 +5,30 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dataforge.testing import SourceContract
+from dataforge.testing import Row, SourceContract
 
-ROWS = (
+ROWS: tuple[dict[str, Any], ...] = (
     {"id": 1, "name": "Ann", "amount": Decimal("10.50"), "day": date(2024, 1, 31)},
     {"id": 2, "name": None, "amount": Decimal("7.25"), "day": None},
-    {"id": 3, "name": "Zoë, \"Z\"", "amount": None, "day": date(2023, 2, 28)},
+    {"id": 3, "name": 'Zoë, "Z"', "amount": None, "day": date(2023, 2, 28)},
 )
 
 
 class InConfigs(SourceContract):
     """Sources that read a file of the configs folder."""
 
-    expected = ROWS
+    expected: ClassVar[Sequence[Row]] = ROWS
 
     @pytest.fixture(autouse=True)
     def _place(self, home: Path) -> None:
@@ -43,10 +43,7 @@ class InConfigs(SourceContract):
 
 class TestCsv(InConfigs):
     config = {"type": "csv", "path": "rows.csv"}
-    expected = tuple(
-        {**row, "amount": row["amount"] and row["amount"].quantize(Decimal("0.01"))}  # type: ignore[attr-defined]
-        for row in ROWS
-    )
+    expected = tuple({**row, "amount": row["amount"] and row["amount"].quantize(Decimal("0.01"))} for row in ROWS)
 
     def write(self, folder: Path) -> None:
         lines = ["id,name,amount,day", "1,Ann,10.50,2024-01-31", "2,,7.25,", '3,"Zoë, ""Z""",,2023-02-28']

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pendulum
 import pytest
 
 from dataforge.config.pipeline import parse
@@ -103,7 +104,7 @@ def test_the_config_asks_for_retries_pools_and_limits_and_gets_them(pipeline: Ma
                 "priority_weight": 7,
                 "depends_on_past": True,
             },
-        )  # fmt: skip
+        )
     )
     assert dag.max_active_runs == 3
     for task in dag.tasks:
@@ -135,7 +136,9 @@ def test_schedules_follow_the_clock_of_the_configs_time_zone_and_cover_intervals
     data = pipeline(schedule=wanted, timezone="Europe/Berlin", start_date="2025-03-29", catchup=True)
     dag = DagSerialization.from_dict(serialized(build(data)))
     timetable = dag.timetable
-    allowed = TimeRestriction(earliest=dag.start_date, latest=None, catchup=True)
+    allowed = TimeRestriction(
+        earliest=pendulum.instance(dag.start_date) if dag.start_date else None, latest=None, catchup=True
+    )
     first = timetable.next_dagrun_info_v2(last_dagrun_info=None, restriction=allowed)
     assert first is not None
     second = timetable.next_dagrun_info_v2(last_dagrun_info=first, restriction=allowed)
@@ -161,6 +164,7 @@ def test_asset_expressions_nest_and_name_the_same_assets_as_destinations_do(pipe
     schedule = build(pipeline("second", schedule=wanted)).timetable.asset_condition
     assert isinstance(schedule, AssetAny)
     own, both = schedule.objects
+    assert isinstance(own, Asset)
     assert isinstance(both, AssetAll)
     assert [asset.uri for asset in both.objects if isinstance(asset, Asset)] == ["x-dataforge://a/b", "s3://bucket/key"]
     (outlet,) = build(pipeline()).get_task("load").outlets
@@ -194,6 +198,7 @@ def test_params_are_checked_by_airflow_with_the_configs_limits(pipeline: Make) -
 def test_ten_builds_of_one_config_serialize_alike(pipeline: Make) -> None:
     from airflow.models.serialized_dag import SerializedDagModel
 
+    digest: Callable[[Any], str] = SerializedDagModel.hash
     data = pipeline(
         schedule="@daily",
         start_date="2025-01-01",
@@ -201,7 +206,7 @@ def test_ten_builds_of_one_config_serialize_alike(pipeline: Make) -> None:
         params={"x": 1, "a": "b"},
         timezone="Europe/Paris",
     )
-    assert len({SerializedDagModel.hash(serialized(build(data))) for _ in range(10)}) == 1
+    assert len({digest(serialized(build(data))) for _ in range(10)}) == 1
 
 
 def test_what_airflow_refuses_is_a_config_error_that_says_so(pipeline: Make) -> None:

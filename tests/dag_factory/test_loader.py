@@ -44,7 +44,7 @@ def test_the_dag_folder_defines_a_dag_for_each_valid_config_and_tells_the_invali
         Exception, match=r"(?s)2 invalid in .*bad\.json:.*unknown key 'sorce'.*worse\.json:1:2: "
     ) as told:
         run("dataforge_errors.py")
-    assert type(told.value).__name__ == "InvalidConfig"
+    assert type(told.value).__name__ == "InvalidConfigError"
 
 
 def test_without_invalid_configs_nothing_is_raised(put: Put) -> None:

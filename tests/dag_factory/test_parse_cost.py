@@ -1,4 +1,4 @@
-"""What a DAG parse may cost. Limits are of the issue; times are of the processor, so that a busy machine doesn't count."""
+"""What a DAG parse may cost, in seconds of the processor, so that a busy machine does not count."""
 
 from __future__ import annotations
 
@@ -149,7 +149,8 @@ def test_processes_with_different_hash_seeds_build_equal_dags(pipeline: Make) ->
     )
     code = (
         "import json\nfrom airflow.models.serialized_dag import SerializedDagModel\n"
-        "from airflow.serialization.serialized_objects import DagSerialization\nfrom dataforge.dag_factory.stub import dags\n"
+        "from airflow.serialization.serialized_objects import DagSerialization\n"
+        "from dataforge.dag_factory.stub import dags\n"
         f"(dag,) = dags({{'a': ('a.json', {config!r}, 'SELECT 1')}}).values()\n"
         "print(json.dumps(SerializedDagModel.hash(DagSerialization.to_dict(dag))))"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
@@ -82,6 +83,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connec
         deadline = time.monotonic() + 20
         while lock.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
+        server.cleanup()
+        atexit.unregister(server._cleanup)
 
 
 @pytest.fixture

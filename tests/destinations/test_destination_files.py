@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 from tests.destinations.conftest import Rows, rows
 
 from dataforge.components.base import Connection, ExtractContext, LoadContext, LoadReport
+from dataforge.components.paths import filesystem
 from dataforge.components.registry import DESTINATIONS
 from dataforge.config.pipeline import parse
 from dataforge.destinations.csv_ import CsvConfig
@@ -45,18 +47,17 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def lake() -> Iterator[Connection]:
     """A connection to a real S3 server with the bucket `lake`."""
-    import boto3
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
-    client = boto3.client(
-        "s3", endpoint_url=url, aws_access_key_id="k", aws_secret_access_key="s", region_name="us-east-1"
-    )
-    client.create_bucket(Bucket="lake")
-    yield Connection("lake", "aws", login="k", password="s", extra={"endpoint_url": url, "region_name": "us-east-1"})
+    extra = {"endpoint_url": url, "region_name": "us-east-1"}
+    connection = Connection("lake", "aws", login="k", password="s", extra=extra)
+    filesystem(connection).call_s3("create_bucket", Bucket="lake")
+    yield connection
+    urlopen(Request(f"{url}/moto-api/reset", method="POST")).close()
     server.stop()
 
 
@@ -308,8 +309,6 @@ def test_s3_gets_parts_and_files(output: Path, context: Context, lake: Connectio
     assert load(one, rows(id=[1]), **where).created
     assert load(two, rows(id=[2]), **where).target == f"s3://lake/{type_}/orders/part-r2.{type_}"
     assert not load(one, rows(id=[1]), **where).created
-    from dataforge.components.paths import filesystem
-
     fs = filesystem(lake)
     assert fs.ls(f"lake/{type_}/orders", detail=False) == [
         f"lake/{type_}/orders/part-{run}.{type_}" for run in ("r1", "r2")

@@ -11,19 +11,19 @@ from typing import Any, Literal
 import pyarrow as pa
 import pytest
 import sqlglot
+from tests.transforms.conftest import ORDERS, columns_of, pipeline
 
 from dataforge.components.base import RunValues, TransformConfig
 from dataforge.components.fields import TemplatedText
 from dataforge.components.registry import TRANSFORMS
 from dataforge.errors import ConfigError, TerminalError
 from dataforge.runtime.compile import ArrowSegment, Plan, SqlSegment, compile
-from tests.transforms.conftest import ORDERS, columns_of, pipeline
 
 STEPS: list[dict[str, Any]] = [
     {"type": "rename", "columns": {"id": "order_id"}},
     {"type": "cast", "columns": {"amount": "decimal(14,3)"}},
     {"type": "filter", "where": "status = 'paid' and amount > 0"},
-    {"type": "derive", "columns": {"month": "date_trunc('month', day)", "big": "amount > 100"}},
+    {"type": "derive", "columns": {"year": "year(day)", "big": "amount > 100"}},
     {"type": "mask", "columns": {"email": "hash"}},
     {"type": "deduplicate", "keys": ["order_id"], "order_by": "day desc"},
 ]
@@ -94,7 +94,7 @@ def test_types_are_exactly_those_of_the_engine() -> None:
         "email": "VARCHAR",
         "day": "DATE",
         "customer": "INTEGER",
-        "month": "DATE",
+        "year": "BIGINT",
         "big": "BOOLEAN",
     }
     assert [step.type for step in plan.steps] == [step["type"] for step in STEPS]
@@ -176,7 +176,7 @@ def test_a_plan_can_be_bound_later(tagged: None) -> None:
 
 
 def test_types_of_inputs_are_no_way_to_other_sql() -> None:
-    with pytest.raises(Exception, match="can not be converted|does not exist|Error"):
+    with pytest.raises(TerminalError, match="is no type of the engine"):
         compile(pipeline({"type": "limit", "count": 1}), {"source": {"a": "INTEGER); DROP TABLE x; --"}})
 
 
@@ -187,10 +187,10 @@ def test_all_kinds_of_types_come_through() -> None:
         "ENUM('x', 'it''s')", "UNION(n INTEGER, t VARCHAR)", "BOOLEAN", "TINYINT", "FLOAT",
     ]  # fmt: skip
     columns = {f"c{index}": type_ for index, type_ in enumerate(types)}
-    plan = compile(pipeline({"type": "limit", "count": 1}, {"type": "rename", "columns": {"c0": "first"}}), {"source": columns})
-    assert list((plan.columns or {}).values()) == [type_.replace(", c VARCHAR", ', "c" VARCHAR') for type_ in types] or list(
-        (plan.columns or {}).values()
-    ) == types
+    plan = compile(
+        pipeline({"type": "limit", "count": 1}, {"type": "rename", "columns": {"c0": "first"}}), {"source": columns}
+    )
+    assert list((plan.columns or {}).values()) == types
 
 
 def test_values_of_the_run_reach_text_fields_of_components(tagged: None) -> None:

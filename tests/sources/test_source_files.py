@@ -273,7 +273,7 @@ def test_a_list_inside_a_large_object_is_copied_in_pieces(
     assert [row[1] for row in read({"type": "json", "path": "a.json", "records": "rows"}, context())] == [
         record["text"] for record in records
     ]
-    with pytest.raises(TerminalError, match="no list at 'meta.rows'"):
+    with pytest.raises(TerminalError, match=r"no list at 'meta\.rows'"):
         read({"type": "json", "path": "a.json", "records": "meta.rows"}, context())
 
 
@@ -300,7 +300,7 @@ def test_assets_name_files_and_objects() -> None:
 @pytest.fixture
 def lake(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, Any]]:
     """A real S3 server with a bucket, as an Airflow connection and a client."""
-    import boto3
+    import boto3  # type: ignore[import-untyped]
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

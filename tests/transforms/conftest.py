@@ -98,7 +98,9 @@ def columns_of(query: str) -> Columns:
     return {row[0]: row[1] for row in duckdb.execute(f"DESCRIBE {query}").fetchall()}
 
 
-def problems_of(*steps: Mapping[str, Any], inputs: Mapping[str, Columns | None] | None = None, **more: Any) -> list[Problem]:
+def problems_of(
+    *steps: Mapping[str, Any], inputs: Mapping[str, Columns | None] | None = None, **more: Any
+) -> list[Problem]:
     """Return the problems that compiling these steps over orders and customers finds."""
     known = inputs if inputs is not None else {"source": columns_of(ORDERS), "customers": columns_of(CUSTOMERS)}
     with pytest.raises(ConfigError) as caught:
@@ -107,7 +109,14 @@ def problems_of(*steps: Mapping[str, Any], inputs: Mapping[str, Columns | None] 
 
 
 RUN = RunValues(
-    params={"region": "EU", "least": 10, "rate": 0.5, "quick": True, "since": "2024-01-02", "at": "2024-01-02T12:00:00Z"},
+    params={
+        "region": "EU",
+        "least": 10,
+        "rate": 0.5,
+        "quick": True,
+        "since": "2024-01-02",
+        "at": "2024-01-02T12:00:00Z",
+    },
     data_interval_start=datetime(2024, 1, 2, tzinfo=timezone.utc),
     data_interval_end=datetime(2024, 1, 3, tzinfo=timezone.utc),
     run_id="run-1",

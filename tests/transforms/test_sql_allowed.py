@@ -79,7 +79,7 @@ EXPRESSIONS = [
     "(select content from read_text('/etc/passwd'))",
     "(select * from '/etc/passwd')",
     "(select * from '/etc/hosts.csv')",
-    "(select * from \"/etc/hosts.csv\")",
+    '(select * from "/etc/hosts.csv")',
     "exists (select 1 from information_schema.tables)",
     "id in (select oid from pg_catalog.pg_class)",
     "id in (table secrets)",
@@ -134,7 +134,7 @@ EXPRESSIONS = [
     "[x for x in range(10)]",
     "name collate nocase",
     "cast(name as some_type)",
-    "name::\"x; drop\"",
+    'name::"x; drop"',
     "{% raw %}",
     "__import__('os').system('id')",
     "lambda: 1",
@@ -204,7 +204,7 @@ QUERIES = [
     "explain select * from orders",
     "select * from orders at (version => 1)",
     "select * from ${params.table}",
-    "select * from \"${params.table}\"",
+    'select * from "${params.table}"',
     "select 1 as ${params.table}",
     "id + 1",
     "",
@@ -236,7 +236,6 @@ def test_what_merely_looks_like_code_is_a_column_that_does_not_exist(text: str) 
 
 HARMLESS = [
     "name = $$it's$$",
-
     "id > 1 -- drop table source",
     "id /* ; drop */ > 1",
     "name = '; drop table source; --'",
@@ -291,7 +290,7 @@ def test_every_listed_function_can_be_called(name: str) -> None:
 
 
 def test_no_function_of_the_engine_passes_unless_it_is_listed() -> None:
-    rows = duckdb.sql("SELECT DISTINCT function_name FROM duckdb_functions()").fetchall()
+    rows = duckdb.execute("SELECT DISTINCT function_name FROM duckdb_functions()").fetchall()
     names = {name for (name,) in rows if name.replace("_", "").isalnum()}
     assert len(names) > 500
     for name in sorted(names - FUNCTIONS):
@@ -307,7 +306,7 @@ def test_no_function_of_the_engine_passes_unless_it_is_listed() -> None:
 
 
 def test_lists_name_functions_that_the_engine_has() -> None:
-    rows = duckdb.sql("SELECT DISTINCT function_name FROM duckdb_functions()").fetchall()
+    rows = duckdb.execute("SELECT DISTINCT function_name FROM duckdb_functions()").fetchall()
     grammar = {"coalesce", "current_timestamp", "current_time", "ifnull", "unnest", "if", "nullif"}
     assert FUNCTIONS - {name for (name,) in rows} - grammar == set()
     assert not SCALARS & AGGREGATES
@@ -340,9 +339,9 @@ def test_a_deep_or_huge_expression_is_refused_quickly(text: str) -> None:
     assert time.monotonic() - began < 5
 
 
-IDENTIFIERS = st.text(
-    st.characters(min_codepoint=32, exclude_categories=("Cs",)), min_size=1, max_size=60
-) | st.sampled_from(["select", 'a"b', '""', "a'b", "a;b", "--", "/*", "*/", "$$", "${params.x}", "\\", "`", "]", "%s", "{}"])
+ODD = ["select", 'a"b', '""', "a'b", "a;b", "--", "/*", "*/", "$$", "${params.x}", "\\", "`", "]", "%s", "{}"]
+PRINTABLE = st.characters(min_codepoint=32, exclude_categories=["Cs"])
+IDENTIFIERS = st.text(PRINTABLE, min_size=1, max_size=60) | st.sampled_from(ODD)
 
 
 @given(name=IDENTIFIERS)
@@ -359,7 +358,7 @@ def test_any_name_is_quoted_to_one_statement_with_exactly_that_name(name: str) -
         assert con.sql(text).columns == [name, name + "2"]
 
 
-@given(value=st.text(st.characters(min_codepoint=1, exclude_categories=("Cs",)), max_size=200))
+@given(value=st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_written_as_one_literal_with_exactly_that_text(value: str) -> None:
     text = exp.Select(expressions=[sql.literal(value)]).sql("duckdb")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.transforms.conftest import RUN, Transformed, problems_of
 
 from dataforge.components import sql
 from dataforge.components.base import Relation, RunValues, Scope
 from dataforge.errors import ConfigError
-from tests.transforms.conftest import RUN, Transformed, problems_of
 
 PARAMS: Mapping[str, Any] = {
     "region": "EU",
@@ -83,7 +83,7 @@ def test_a_hostile_value_stays_a_value(value: str, text: str) -> None:
     assert node.this == value
 
 
-@given(value=st.text(st.characters(min_codepoint=32, exclude_categories=("Cs",)), max_size=100))
+@given(value=st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), max_size=100))
 @settings(max_examples=200, deadline=None)
 def test_any_value_stays_exactly_that_value(value: str) -> None:
     for text in ("${params.region}", "'${params.region}'"):
@@ -103,8 +103,8 @@ def test_a_query_takes_values_in_every_place(transformed: Transformed) -> None:
     _, rows = transformed(
         {
             "type": "sql",
-            "query": "select id, ${params.region} as r from input where amount >= ${params.least} and day < ${params.at} "
-            "and ${params.quick} order by id limit ${params.least}",
+            "query": "select id, ${params.region} as r from input where amount >= ${params.least} "
+            "and day < ${params.at} and ${params.quick} order by id limit ${params.least}",
         },
         values=RUN,
         params=PARAMS,
@@ -131,7 +131,7 @@ def test_defaults_count_when_a_run_names_no_value(transformed: Transformed) -> N
         ("status = ${params.region.x}", "unknown-placeholder", ""),
         ("${params.region}.id = 1", "misplaced-placeholder", ""),
         ("cast(id as ${params.region}) = 1", "misplaced-placeholder", ""),
-        ("\"${params.region}\" = 1", "unknown-column", ""),
+        ('"${params.region}" = 1', "unknown-column", ""),
         ("${params.region}(id) = 1", "misplaced-placeholder", ""),
         ("id > ${params.since}", "type-mismatch", "cast"),
     ],

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-
 from tests.transforms.conftest import problems_of
 
 Case = tuple[Mapping[str, Any], str, tuple[str | int, ...], str]

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-
 from tests.transforms.conftest import Transformed
 
 D = Decimal
@@ -43,7 +42,8 @@ def test_rename_can_change_only_the_case_of_a_name(transformed: Transformed) -> 
 
 def test_cast_changes_types_and_keeps_nulls(transformed: Transformed) -> None:
     _, rows = transformed(
-        {"type": "cast", "columns": {"ID": "text", "amount": "integer"}}, {"type": "select", "columns": ["id", "amount"]}
+        {"type": "cast", "columns": {"ID": "text", "amount": "integer"}},
+        {"type": "select", "columns": ["id", "amount"]},
     )
     # DuckDB rounds decimals half away from zero.
     assert rows == [("1", 11), ("2", None), ("3", 30), ("4", 5)]
@@ -116,7 +116,9 @@ def test_fill_null_puts_values_in_place_of_nulls(transformed: Transformed) -> No
 def test_deduplicate_keeps_the_first_in_the_given_order_and_counts_nulls_as_equal(transformed: Transformed) -> None:
     table = "SELECT * FROM (VALUES (1,'a'),(1,'b'),(NULL,'c'),(NULL,'d'),(2,NULL)) t(k, v)"
     _, rows = transformed(
-        {"type": "deduplicate", "keys": ["K"], "order_by": "v desc"}, {"type": "sort", "by": ["k"]}, tables={"source": table}
+        {"type": "deduplicate", "keys": ["K"], "order_by": "v desc"},
+        {"type": "sort", "by": ["k"]},
+        tables={"source": table},
     )
     assert rows == [(1, "b"), (2, None), (None, "d")]
 
@@ -226,7 +228,8 @@ def test_union_distinct_keeps_one_of_equal_rows(transformed: Transformed) -> Non
 
 
 def test_mask_hides_values_and_keeps_nulls(transformed: Transformed) -> None:
-    table = "SELECT * FROM (VALUES ('anna@example.com', '+4915112345678', 5), ('a', '1234', NULL), (NULL, NULL, 7)) t(e, p, n)"
+    values = "('anna@example.com', '+4915112345678', 5), ('a', '1234', NULL), (NULL, NULL, 7)"
+    table = f"SELECT * FROM (VALUES {values}) t(e, p, n)"
     steps = {"hash": "e", "partial": "p", "redact": "n"}
     _, rows = transformed({"type": "mask", "columns": {v: k for k, v in steps.items()}}, tables={"source": table})
     assert rows == [
@@ -237,8 +240,9 @@ def test_mask_hides_values_and_keeps_nulls(transformed: Transformed) -> None:
 
 
 def test_mask_knows_email_null_and_salt(transformed: Transformed) -> None:
-    table = "SELECT * FROM (VALUES ('anna@example.com', 1, 'x'), ('\"a@b\"@c.de', 2, 'y'), ('nobody', 3, NULL), (NULL, 4, 'z')) t(e, n, s)"
-    names, rows = transformed(
+    values = "('anna@example.com', 1, 'x'), ('\"a@b\"@c.de', 2, 'y'), ('nobody', 3, NULL), (NULL, 4, 'z')"
+    table = f"SELECT * FROM (VALUES {values}) t(e, n, s)"
+    _, rows = transformed(
         {"type": "mask", "columns": {"e": "email", "n": "null", "s": "hash"}, "salt": "it's"}, tables={"source": table}
     )
     assert [row[0] for row in rows] == ["a***@example.com", '"***@c.de', "***", None]
@@ -289,7 +293,7 @@ def test_a_step_reads_an_earlier_named_one_when_told_to(transformed: Transformed
     assert rows == [(1,), (2,), (2,)]
 
 
-ODD = "SELECT 1 AS \"select\", 2 AS \"a\"\"b\", 3 AS \"x y\", 4 AS \"naïve — 名\", 5 AS \"from'; drop table t; --\""
+ODD = 'SELECT 1 AS "select", 2 AS "a""b", 3 AS "x y", 4 AS "naïve — 名", 5 AS "from\'; drop table t; --"'
 
 
 def test_odd_names_and_reserved_words_go_through_every_step(transformed: Transformed) -> None:

@@ -7,16 +7,13 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dataforge.cli.loading import load_one, read_one, use_root
+from dataforge.cli.loading import read_one, use_root
 from dataforge.cli.output import print_json, print_sql
 from dataforge.components.base import ComponentConfig
 from dataforge.components.registry import DESTINATIONS, SOURCES
 from dataforge.errors import TerminalError
-
-if TYPE_CHECKING:
-    from dataforge.config.findings import Finding
 
 
 def validate(arguments: argparse.Namespace) -> int:
@@ -35,7 +32,9 @@ def validate(arguments: argparse.Namespace) -> int:
         print(text)
     if arguments.format == "text":
         errors, warnings = (sum(f.severity == level for f in checked.findings) for level in ("error", "warning"))
-        print(f"{len(checked.valid)} valid pipelines in {len(checked.files)} files, {errors} errors, {warnings} warnings")
+        print(
+            f"{len(checked.valid)} valid pipelines in {len(checked.files)} files, {errors} errors, {warnings} warnings"
+        )
     blocking = ("error", "warning") if arguments.strict else ("error",)
     return 1 if any(finding.severity in blocking for finding in checked.findings) else 0
 

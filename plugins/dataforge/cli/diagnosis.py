@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 import platform
 import re
 import sys
@@ -30,7 +29,7 @@ class Diagnosis:
 
 def diagnose() -> list[Diagnosis]:
     """Look at everything; a check that breaks is an error of its own, never the end of the list."""
-    results = []
+    results: list[Diagnosis] = []
     for check in (_python, _packages, _configs, _folders, _staging, _engine, _connections, _pickup, _auth):
         try:
             results += check()
@@ -61,9 +60,7 @@ def _configs() -> Iterator[Diagnosis]:
 
     folder = get_settings().configs_folder
     if not folder.is_dir():
-        yield Diagnosis(
-            "configs", "error", f"{folder} is no folder; make it or set AIRFLOW__DATAFORGE__CONFIGS_FOLDER"
-        )
+        yield Diagnosis("configs", "error", f"{folder} is no folder; make it or set AIRFLOW__DATAFORGE__CONFIGS_FOLDER")
         return
     checked = check_paths([folder], root=folder)
     errors = sum(finding.severity == "error" for finding in checked.findings)
@@ -161,5 +158,3 @@ def _auth() -> Iterator[Diagnosis]:
         yield Diagnosis("auth manager", "warning", f"SimpleAuthManager is for development{admin}")
     else:
         yield Diagnosis("auth manager", "ok", manager)
-
-

@@ -32,8 +32,12 @@ def components(arguments: argparse.Namespace) -> int:
     elif arguments.type:
         for kind, component in found:
             rows = [
-                (field["name"], field["type"], "required" if field["required"] else json.dumps(field["default"]),
-                 field["description"])
+                (
+                    field["name"],
+                    field["type"],
+                    "required" if field["required"] else json.dumps(field["default"]),
+                    field["description"],
+                )
                 for field in describe(kind, component)["fields"]
             ]
             print_table(f"{kind} {component.type}: {component.summary}", ("key", "type", "default", "meaning"), rows)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from dataforge.cli.loading import load_one
 from dataforge.cli.output import print_json, print_table, progress
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_one(arguments.path, arguments.dag_id).config
     context = local(config, _params(config, arguments.param), arguments.interval)
     began = time.monotonic()
-    with _logging(arguments.format):
+    with _logging():
         reports = _fused(config, context) if config.execution == "fused" else _staged(config, context)
     seconds = time.monotonic() - began
     if arguments.format == "json":
@@ -39,7 +39,7 @@ def preview(arguments: argparse.Namespace) -> int:
 
     config = load_one(arguments.path, arguments.dag_id).config
     context = local(config, _params(config, arguments.param), arguments.interval)
-    with _logging(arguments.format):
+    with _logging():
         result = run_preview(config, context, arguments.rows)
     if arguments.format == "json":
         print_json(result.to_json())
@@ -104,17 +104,13 @@ def _typed(param: Param | None, text: str) -> JsonValue:
     return text
 
 
-class _logging:
-    """Stage logs go to standard error while a command runs: only warnings unless DATAFORGE_LOG says otherwise."""
-
-    def __init__(self, format: str) -> None:
-        self._format = format
-
-    def __enter__(self) -> None:
-        import os
-
-        logging.basicConfig(stream=sys.stderr, format="%(message)s")
-        logging.getLogger("dataforge").setLevel(os.environ.get("DATAFORGE_LOG", "WARNING").upper())
-
-    def __exit__(self, *exception: Any) -> None:
-        logging.getLogger("dataforge").setLevel(logging.NOTSET)
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Send stage logs to standard error: only warnings unless DATAFORGE_LOG names another level."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    logger = logging.getLogger("dataforge")
+    logger.setLevel(os.environ.get("DATAFORGE_LOG", "WARNING").upper())
+    try:
+        yield
+    finally:
+        logger.setLevel(logging.NOTSET)

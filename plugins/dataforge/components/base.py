@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 from pydantic import BaseModel, ConfigDict, Field
 
 from dataforge.components.fields import ColumnName, DataType, Name
+from dataforge.observability.log import line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,7 +116,7 @@ class ExtractContext:
     scratch: Path
     values: RunValues = field(default_factory=RunValues)
     sample: int | None = None
-    log: Callable[..., None] = lambda message, **fields: None
+    log: Callable[..., None] = line
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class LoadContext:
     run_key: str
     dag_id: str = ""
     values: RunValues = field(default_factory=RunValues)
-    log: Callable[..., None] = lambda message, **fields: None
+    log: Callable[..., None] = line
 
 
 @dataclass(frozen=True)

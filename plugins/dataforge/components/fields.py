@@ -67,7 +67,9 @@ def format_duration(value: timedelta) -> str:
     return f"{seconds:g}s"
 
 
-Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9_.-]{0,199}$"})]
+Name = Annotated[
+    str, AfterValidator(check_name), Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9_.-]{0,199}$"})
+]
 ConnectionId = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"x-connection": True})]
 ColumnName = Annotated[str, AfterValidator(check_identifier), Field(json_schema_extra={"x-column": True})]
 TableName = Annotated[str, AfterValidator(check_table)]

@@ -70,7 +70,14 @@ def as_markdown(components: Iterable[tuple[str, Component[Any]]]) -> str:
             lines += [f"## {kind.capitalize()}s", ""]
             last = kind
         data = describe(kind, component)
-        lines += [f"### {kind} `{component.type}`", "", data["summary"], "", "| Key | Type | Default | Meaning |", "|---|---|---|---|"]
+        lines += [
+            f"### {kind} `{component.type}`",
+            "",
+            data["summary"],
+            "",
+            "| Key | Type | Default | Meaning |",
+            "|---|---|---|---|",
+        ]
         for field in data["fields"]:
             default = "required" if field["required"] else f"`{json.dumps(field['default'])}`"
             example = f" Example: `{json.dumps(field['examples'][0])}`" if field["examples"] else ""

@@ -16,8 +16,18 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from dataforge.components.base import Check, CheckConfig, ComponentConfig, Destination, DestinationConfig
-from dataforge.components.base import ArrowTransform, Source, SourceConfig, Transform, TransformConfig
+from dataforge.components.base import (
+    ArrowTransform,
+    Check,
+    CheckConfig,
+    ComponentConfig,
+    Destination,
+    DestinationConfig,
+    Source,
+    SourceConfig,
+    Transform,
+    TransformConfig,
+)
 from dataforge.errors import ConfigError, Problem
 
 T = TypeVar("T")

@@ -290,6 +290,8 @@ def parse_type(text: str, *path: str | int) -> exp.DataType:
         raise error.under(*path) from None
     except (SqlglotError, TypeError, ValueError, RecursionError):
         raise unknown("type", text, TYPES, *path) from None
+    if not isinstance(built, exp.DataType) or ";" in text:  # the pure Python parser gives the first of several
+        raise unknown("type", text, TYPES, *path)
     for node in built.walk():
         _check_type_node(node, text, path)
     _quote(built)

@@ -105,7 +105,7 @@ def locate(text: str, max_depth: int = MAX_DEPTH) -> Positions:
     return Positions(text, scan.values, scan.keys, tuple(faults))
 
 
-class _Stop(Exception):  # noqa: N818  # ends the scan, is no error
+class _Stop(Exception):  # ends the scan, is no error
     pass
 
 

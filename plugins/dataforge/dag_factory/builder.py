@@ -7,7 +7,8 @@ runs: a DAG parse never pays for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
@@ -45,25 +46,45 @@ def build_dag(config: PipelineConfig, *, doc_md: str = "") -> DAG:
 
     The same config gives an equal DAG on every call, so that repeated parses make no new DAG version.
     """
-    try:
-        dag = DAG(
-            dag_id=config.dag_id,
-            description=config.description or None,
-            schedule=schedule(config),
-            start_date=_instant(config.start_date, config.timezone, time.min),
-            end_date=_instant(config.end_date, config.timezone, time.max),
-            catchup=config.catchup,
-            max_active_runs=config.max_active_runs,
-            tags=sorted({*config.tags, TAG}),
-            default_args=default_args(config.default_args, config.owner),
-            params={name: param(value) for name, value in config.params.items()},
-            doc_md=doc_md or None,
-        )
+    with _refusals():
+        dag = _empty_dag(config, doc_md)
         with dag:
             (_fused if config.execution == "fused" else _staged)(config)
+    return dag
+
+
+def check_dag(config: PipelineConfig) -> None:
+    """Raise ConfigError when Airflow refuses what the config asks for; makes no task, which is most of the work."""
+    with _refusals():
+        _empty_dag(config, "")
+        for source in config.inputs.values():
+            _assets(source.asset())
+        for target in config.outputs:
+            _assets(target.asset())
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
     except (ValueError, TypeError) as error:
         raise ConfigError(Problem("refused-by-airflow", f"Airflow refuses this pipeline: {error}")) from None
-    return dag
+
+
+def _empty_dag(config: PipelineConfig, doc_md: str) -> DAG:
+    return DAG(
+        dag_id=config.dag_id,
+        description=config.description or None,
+        schedule=schedule(config),
+        start_date=_instant(config.start_date, config.timezone, time.min),
+        end_date=_instant(config.end_date, config.timezone, time.max),
+        catchup=config.catchup,
+        max_active_runs=config.max_active_runs,
+        tags=sorted({*config.tags, TAG}),
+        default_args=default_args(config.default_args, config.owner),
+        params={name: param(value) for name, value in config.params.items()},
+        doc_md=doc_md or None,
+    )
 
 
 def schedule(config: PipelineConfig) -> Any:
@@ -136,7 +157,7 @@ def _staged(config: PipelineConfig) -> None:
     manifests = {name: _extract(config, name) for name in config.inputs}
     loads = [_load(config, index, staged) for staged in [_transform(config, manifests)] for index in _indexes(config)]
     if len(loads) > 1:
-        loads >> _clean_up(config)
+        loads >> _clean_up()
 
 
 def _indexes(config: PipelineConfig) -> range:
@@ -176,7 +197,7 @@ def _load(config: PipelineConfig, index: int, staged: Any) -> Any:
     return load(staged)
 
 
-def _clean_up(config: PipelineConfig) -> Any:
+def _clean_up() -> Any:
     @task(task_id="clean_up")
     def clean_up():  # type: ignore[no-untyped-def]
         from dataforge.runtime import clean_up as stage

@@ -6,12 +6,12 @@ whole says: whether its transforms compile, with column types where they are kno
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataforge.components.base import Columns, Discoverable, ExtractContext, Relation, RunValues, Scope
-from dataforge.components.registry import CHECKS, SOURCES
+from dataforge.components.base import Columns, Discoverable, ExtractContext, RunValues
+from dataforge.components.registry import SOURCES
 from dataforge.config.files import FileResult, Loaded, locate_problems, mark_duplicates, read_file, read_folder
 from dataforge.config.findings import Finding, in_order
 from dataforge.config.pipeline import PipelineConfig
@@ -54,10 +54,10 @@ def problems(config: PipelineConfig, *, live: bool = False) -> tuple[Problem, ..
     from dataforge.runtime.compile import compile as compile_
 
     try:
-        plan = compile_(config, live_columns(config) if live else declared_columns(config))
+        compile_(config, live_columns(config) if live else declared_columns(config))
     except ConfigError as error:
         return error.problems
-    return tuple(_check_problems(config, plan.columns))
+    return ()
 
 
 def declared_columns(config: PipelineConfig) -> dict[str, Columns | None]:
@@ -85,20 +85,15 @@ def live_columns(config: PipelineConfig) -> dict[str, Columns | None]:
                 found[name] = None
                 continue
             with context.scratch() as scratch:
-                found[name] = {**built.discover(ExtractContext(context.connection, scratch, values, sample=1000)), **source.columns}
+                found[name] = {
+                    **built.discover(ExtractContext(context.connection, scratch, values, sample=1000)),
+                    **source.columns,
+                }
         except ConfigError as error:
             raise error.under(*place) from None
         except DataForgeError as error:
             raise ConfigError(Problem("source-unreachable", str(error), place)) from None
     return found
-
-
-def _check_problems(config: PipelineConfig, columns: Mapping[str, str] | None) -> Iterator[Problem]:
-    for index, check in enumerate(config.checks):
-        try:
-            CHECKS.build(check).queries(Relation("result", columns), Scope(values=None))
-        except ConfigError as error:
-            yield from error.under("checks", index).problems
 
 
 def _below(path: Path, root: Path) -> tuple[FileResult, ...]:

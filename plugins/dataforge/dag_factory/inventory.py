@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataforge import __version__
 from dataforge.config.pipeline import PipelineConfig, parse
-from dataforge.errors import ConfigError
+from dataforge.errors import ConfigError, Problem
 from dataforge.observability.log import line
 
 if TYPE_CHECKING:
@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 SQL_SECONDS = 2.0
 """Time in one update for compiling the SQL that the documentation shows; what is left over is done in later ones."""
 
-IGNORE = ".dataforgeignore"
+DEFAULTS, IGNORE = "defaults.json", ".dataforgeignore"
+"""As `config.files` has them, which a task's process need not import."""
+
 LAYOUT = 1
 SCHEMA = (
     "CREATE TABLE about (version TEXT NOT NULL, root TEXT NOT NULL, shards INTEGER NOT NULL)",
     "CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, error TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE pipelines (path TEXT NOT NULL, dag_id TEXT NOT NULL, text TEXT NOT NULL, sql TEXT,"
-    " place TEXT NOT NULL, in_force INTEGER NOT NULL, PRIMARY KEY (path, dag_id)) WITHOUT ROWID",
+    """CREATE TABLE pipelines (path TEXT NOT NULL, dag_id TEXT NOT NULL, text TEXT NOT NULL, sql TEXT,
+    place TEXT NOT NULL, in_force INTEGER NOT NULL, PRIMARY KEY (path, dag_id)) WITHOUT ROWID""",
     "CREATE INDEX by_dag_id ON pipelines (dag_id)",
     "CREATE TABLE stubs (path TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID",
     f"PRAGMA user_version = {LAYOUT}",
@@ -88,8 +90,6 @@ class Inventory:
 
     def _defaults_stamp(self, path: Path) -> str:
         """Return the stamps of the defaults that a config inherits, of all folders from the root down to its own."""
-        from dataforge.config.files import DEFAULTS
-
         above = [parent for parent in path.parents if parent.is_relative_to(self.root)]
         return "".join(f"|{_stamp(folder / DEFAULTS)}" for folder in above)
 
@@ -212,7 +212,7 @@ class Inventory:
         return [f"{path}:1:1: {refusal}"]
 
     def _locate_duplicates(self, con: sqlite3.Connection, paths: set[str]) -> None:
-        """Note the line and column of each dag_id that another file has; asked of no other, since looking costs time."""
+        """Note the line and column of each dag_id that another file has; only of these, since looking costs time."""
         from dataforge.config.files import read_file
 
         refused = con.execute("SELECT DISTINCT path FROM pipelines WHERE NOT in_force AND text != ''").fetchall()
@@ -295,17 +295,24 @@ def invalid(con: sqlite3.Connection) -> list[str]:
 def _buildable(result: FileResult, root: Path) -> tuple[list[Loaded], list[str]]:
     """Return the pipelines that make a DAG, and what is wrong with the others, as lines."""
     from dataforge.config.files import locate_problems
-    from dataforge.dag_factory.builder import build_dag
 
     findings = list(result.findings)
-    loaded = []
+    loaded: list[Loaded] = []
     for one in result.pipelines:
-        try:
-            build_dag(one.config)
-            loaded.append(one)
-        except ConfigError as refusal:
-            findings += locate_problems(refusal.problems, one)
+        refused = _refused(one.config)
+        findings += locate_problems(refused, one)
+        loaded += [] if refused else [one]
     return loaded, [_told(finding, root) for finding in findings if finding.severity == "error"]
+
+
+def _refused(config: PipelineConfig) -> tuple[Problem, ...]:
+    from dataforge.dag_factory.builder import check_dag
+
+    try:
+        check_dag(config)
+    except ConfigError as refusal:
+        return refusal.problems
+    return ()
 
 
 def _told(finding: Finding, root: Path) -> str:
@@ -319,7 +326,7 @@ def _place(root: Path, file: Path, row: int, column: int) -> str:
 
 
 def _settle_names(con: sqlite3.Connection) -> set[str]:
-    """Decide which file has each dag_id: the one that had it, else the first by path; return files that changed sides."""
+    """Decide which file has each dag_id: the one that had it, else the first by path; return files that changed."""
     touched = set()
     open_names = con.execute(
         "SELECT dag_id FROM pipelines GROUP BY dag_id HAVING sum(in_force) != 1 OR count(*) > 1"
@@ -357,7 +364,7 @@ def compiled_sql(config: PipelineConfig) -> str:
 
 
 def _fingerprint(root: Path) -> str:
-    """Return a text that differs when any JSON file below `root` does; cheaper than listing the configs by the rules."""
+    """Return a text that differs when any JSON file below `root` does; cheaper than listing configs by the rules."""
     found = []
     folders = [os.fspath(root)]
     while folders:

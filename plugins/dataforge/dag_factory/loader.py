@@ -13,14 +13,15 @@ import os
 import sqlite3
 from pathlib import Path
 
+from airflow.configuration import conf
 from airflow.sdk import DAG, get_parsing_context
 
 from dataforge.components.base import JsonValue
 from dataforge.dag_factory.inventory import Inventory, Ready, errors, ready
-from dataforge.dag_factory.stub import InvalidConfig, dag
+from dataforge.dag_factory.stub import InvalidConfigError, dag
 from dataforge.errors import DataForgeError
 from dataforge.observability.log import line
-from dataforge.settings import airflow_home, config_option, get_settings
+from dataforge.settings import airflow_home, get_settings
 
 BUNDLE = "dataforge.bundle.ConfigBundle"
 
@@ -36,21 +37,16 @@ def load(folder: Path | None = None) -> dict[str, DAG]:
     inventory = _inventory(folder)
     only = get_parsing_context().dag_id
     if only is not None and (found := inventory.find(only)) is not None:
-        return {"dag_0": _dag(found)}
+        return {"dag_0": dag(found.path, found.text, found.sql)}
     with inventory.transaction() as con:
         inventory.update(con)
         pipelines = [one for one in ready(con) if only in (None, one.dag_id)]
-    dags: dict[str, DAG] = {}
-    for number, one in enumerate(pipelines):
-        try:
-            dags[f"dag_{number}"] = _dag(one)
-        except DataForgeError as error:  # a component's package was removed since: tell it, and go on with the others
-            line("config makes no DAG", file=one.path, dag_id=one.dag_id, error=error)
-    return dags
+    made = {f"dag_{number}": _dag(one) for number, one in enumerate(pipelines)}
+    return {name: dag for name, dag in made.items() if dag is not None}
 
 
 def raise_errors(folder: Path | None = None) -> None:
-    """Raise InvalidConfig with the findings of all invalid configs, one a line; return when there are none."""
+    """Raise InvalidConfigError with the findings of all invalid configs, one a line; return when there are none."""
     folder = folder or get_settings().configs_folder
     if get_parsing_context().dag_id is not None or served_by_bundle(folder):
         return
@@ -59,7 +55,7 @@ def raise_errors(folder: Path | None = None) -> None:
         inventory.update(con)
         found = errors(con)
     if found:
-        raise InvalidConfig(f"{len(found)} invalid in {folder}\n" + "\n".join(found.values()))
+        raise InvalidConfigError(f"{len(found)} invalid in {folder}\n" + "\n".join(found.values()))
 
 
 def served_by_bundle(folder: Path) -> bool:
@@ -69,7 +65,7 @@ def served_by_bundle(folder: Path) -> bool:
 
 def _bundle_folders() -> list[Path]:
     try:
-        bundles: JsonValue = json.loads(config_option("dag_processor", "dag_bundle_config_list") or "[]")
+        bundles: JsonValue = json.loads(conf.get("dag_processor", "dag_bundle_config_list", fallback="") or "[]")
     except ValueError:
         return []
     folders = []
@@ -91,5 +87,10 @@ def _inventory(folder: Path) -> Inventory:
         return Inventory(folder, Path(":memory:"))
 
 
-def _dag(one: Ready) -> DAG:
-    return dag(one.path, one.text, one.sql)
+def _dag(one: Ready) -> DAG | None:
+    """Return the pipeline's DAG; None, with a log line, when a component's package was removed since it was read."""
+    try:
+        return dag(one.path, one.text, one.sql)
+    except DataForgeError as error:
+        line("config makes no DAG", file=one.path, dag_id=one.dag_id, error=error)
+        return None

@@ -20,8 +20,13 @@ Pipeline = tuple[str, str, str]
 """A config file's name, the pipeline's config as JSON text, its compiled SQL or an empty text."""
 
 
-class InvalidConfig(Exception):
+class InvalidConfigError(Exception):
     """Raised by the DAG file of a config that can't be used; its text is what Airflow shows as import error."""
+
+
+def invalid(text: str) -> InvalidConfigError:
+    """Return the error to raise for a config with these findings."""
+    return InvalidConfigError(text)
 
 
 def dag(file: str, text: str, sql: str = "") -> DAG:

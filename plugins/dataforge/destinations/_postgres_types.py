@@ -115,11 +115,32 @@ def _plan_column(field: pa.Field[Any], column: Column) -> Planned | None:
         return Planned(Wire(name, source), column.type)
     if column.element in types and t.is_list(source):
         wire = lossless(name, source, pa.list_(types[column.element]), column.type)
-        return Planned(wire, column.type) if wire else None
+        return Planned(_without_gaps(wire), column.type) if wire else None
     if column.base not in types:
         return _staged(field, column, "text", explicit=True)
     wire = lossless(name, source, types[column.base], column.type)
     return Planned(_in_range(wire), column.type) if wire else None
+
+
+def _without_gaps(wire: Wire) -> Wire:
+    """Return a wire for arrays that refuses null elements where the driver is too old to write them as null."""
+    from importlib.metadata import version
+
+    import pyarrow.compute as pc
+
+    if tuple(int(part) for part in version("adbc-driver-postgresql").split(".")[:2]) >= (1, 13):
+        return wire
+
+    def convert(array: pa.Array[Any]) -> pa.Array[Any]:
+        array = wire.convert(array) if wire.convert else array
+        if pc.list_flatten(array).null_count:
+            raise TerminalError(
+                f"column {wire.name!r} holds an array with a null element, which adbc-driver-postgresql before 1.13 "
+                "would write as another value; install a newer one, or cast the column to json and the table's to jsonb"
+            )
+        return array
+
+    return replace(wire, convert=convert)
 
 
 def _staged(field: pa.Field[Any], column: Column, stage_type: str, *, explicit: bool) -> Planned | None:

@@ -198,10 +198,14 @@ class DuckdbDestination:
 
 def _lock_down(db: DuckDBPyConnection) -> None:
     """Close the instance against everything but its own file; one that this process shares is closed already."""
-    locked = db.execute("select current_setting('lock_configuration')").fetchone()
-    if locked is None or not locked[0]:
+    import duckdb
+
+    try:
         db.execute("set enable_external_access = false")
         db.execute("set lock_configuration = true")
+    except duckdb.InvalidInputException:
+        if db.execute("select current_setting('lock_configuration')").fetchone() != (True,):
+            raise
 
 
 def _connected_path(connection: Connection) -> Path:

@@ -162,15 +162,18 @@ class Plan:
         return SqlSegment(query, tuple(reads) if steps else (name,), tuple(step.index for step in steps))
 
 
-def compile(
-    config: PipelineConfig, inputs: Mapping[str, Columns | None], values: RunValues | None = None
-) -> Plan:
+def compile(config: PipelineConfig, inputs: Mapping[str, Columns | None], values: RunValues | None = None) -> Plan:
     """Return the plan of a pipeline's transforms, its checks checked too.
 
     `inputs` are the columns of the sources by name, None where they are not known. ConfigError holds the problems of
     all steps, paths from the root of the config; a step after a broken one is checked as far as it can be.
     """
     return _Compiler(config, inputs, values).compile()
+
+
+def scope(config: PipelineConfig, values: RunValues | None, relations: Mapping[str, Relation] | None = None) -> Scope:
+    """Return what expressions of that config may refer to: relations, the run's values, and the types of params."""
+    return Scope(relations or {}, values, {name: param.type for name, param in config.params.items()})
 
 
 class _Compiler:
@@ -181,7 +184,6 @@ class _Compiler:
         self._inputs = {name: inputs.get(name) for name in config.inputs}
         self._given = values
         self._values = None if values is None else _with_defaults(config, values)
-        self._params = {name: param.type for name, param in config.params.items()}
         self._relations = {name: Relation(name, columns) for name, columns in self._inputs.items()}
         self._problems = sql.Problems()
         self._taken = {name.lower() for name in (*self._inputs, "input")}
@@ -240,7 +242,7 @@ class _Compiler:
         self._relations[transform.name] = relation
 
     def _scope(self) -> Scope:
-        return Scope(self._relations, self._values, self._params)
+        return scope(self._config, self._values, self._relations)
 
     def _step(self, step: Step, config: TransformConfig, relation: Relation) -> Step:
         component = TRANSFORMS.build(config if self._values is None else resolve(config, self._values))
@@ -411,7 +413,7 @@ _APART = {
 
 
 def refuse_mismatches(query: exp.Expr, relations: Mapping[str, Relation]) -> None:
-    """Raise ConfigError for casts and equalities that DuckDB binds but that can hold for no value, as of date and number.
+    """Raise ConfigError for casts and equalities that DuckDB binds but that no value can satisfy, as date and number.
 
     Looks at plain columns, literals and casts on the outer level of a SELECT; all else is the binder's.
     """
@@ -486,10 +488,15 @@ class _Binder:
 
     def create(self, name: str, columns: Columns) -> None:
         """Make an empty table of these columns; DuckDB itself reads and writes the types: they can be no other SQL."""
-        fields = ", ".join(
-            f"{sql.identifier(column).sql(sql.DIALECT)} {self._connection.sqltype(type_)}"
-            for column, type_ in columns.items()
-        )
+        import duckdb
+
+        try:
+            types = [str(self._connection.sqltype(type_)) for type_ in columns.values()]
+        except duckdb.Error as error:
+            shown = bounded(str(dict(columns)), 300)
+            raise TerminalError(f"input {name!r}: one of {shown} is no type of the engine") from error
+        names = [sql.identifier(column).sql(sql.DIALECT) for column in columns]
+        fields = ", ".join(map(" ".join, zip(names, types, strict=True)))
         self._connection.execute(f"CREATE TEMP TABLE {sql.identifier(name).sql(sql.DIALECT)} ({fields})")
 
     def after(self, name: str, columns: Columns | None, failed: bool) -> _Binder | None:
@@ -523,8 +530,8 @@ class _Binder:
         return self._describe_text(query.sql(sql.DIALECT))
 
     def _describe_text(self, text: str) -> Columns:
-        # A relation is bound when it is made and runs only when it is read. DESCRIBE takes ten times as long, and spells
-        # columns that were renamed in nothing but their case as they were before.
+        # A relation is bound when it is made and runs only when it is read. DESCRIBE takes ten times as long, and
+        # spells columns that were renamed in nothing but their case as they were before.
         relation = self._connection.sql(text)
         repeated = [name for name in relation.columns if relation.columns.count(name) > 1]
         if repeated:
@@ -544,8 +551,10 @@ class _Binder:
                 alone = exp.Select(expressions=[node.copy()])
                 for part in ("from_", "joins", "group"):
                     if query.args.get(part):
-                        alone.set(part, [join.copy() for join in query.args[part]] if part == "joins"
-                                  else query.args[part].copy())
+                        alone.set(
+                            part,
+                            [join.copy() for join in query.args[part]] if part == "joins" else query.args[part].copy(),
+                        )
                 if node.meta["path"] == ("on",):
                     continue
                 try:

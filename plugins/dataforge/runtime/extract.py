@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dataforge.components.base import Batches, Extracted, ExtractContext, Files, JsonValue
+from dataforge.components.base import Batches, ExtractContext, Extracted, Files, JsonValue
 from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError
@@ -117,15 +117,13 @@ def connect_for(
 def order_matters(config: PipelineConfig) -> bool:
     """Whether the order of rows shows in the result: keeping it costs the engine memory and a third of its speed."""
     ordering = {"sort", "limit", "sql"}
-    in_files = any(DESTINATIONS.get(output.type).cls.capabilities.kind == "files" for output in config.outputs)
+    in_files = any(DESTINATIONS.build(output).capabilities.kind == "files" for output in config.outputs)
     return in_files or any(
-        step.type in ordering or hasattr(TRANSFORMS.get(step.type).cls, "apply_batches") for step in config.transforms
+        step.type in ordering or hasattr(TRANSFORMS.build(step), "apply_batches") for step in config.transforms
     )
 
 
-def _extract(
-    config: PipelineConfig, name: str, context: TaskContext, scratch: Path, sample: int | None
-) -> Extracted:
+def _extract(config: PipelineConfig, name: str, context: TaskContext, scratch: Path, sample: int | None) -> Extracted:
     scratch.mkdir(mode=0o700)
     (scratch.parent / f"land-{name}").mkdir(mode=0o700)
     prefix = ("source",) if config.source is not None else ("sources", name)

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
     """Extract, transform and load in one go; return {"loads": [load report, …]} as JSON."""
-    with timed("extract_transform_load", dag_id=config.dag_id, run_id=context.run_id) as done, context.scratch() as scratch:
+    with (
+        timed("extract_transform_load", dag_id=config.dag_id, run_id=context.run_id) as done,
+        context.scratch() as scratch,
+    ):
         with landed(config, config.inputs, context, scratch) as (con, views):
 
             def stream() -> list[LoadReport]:

@@ -28,37 +28,46 @@ from dataforge.components.lattice import (
 )
 
 
-def text_seen(t: str) -> tuple[str, str, str]:
-    """Return SQL for the kinds, digits and scale of the CSV field `t`; 0 or NULL where there is no value."""
+def is_fixed(t: str) -> str:
+    """Return SQL for whether the text `t` is a canonical number without exponent."""
+    return f"regexp_full_match({t}, '{FIXED_FORM}')"
+
+
+def text_seen(t: str, fixed: str) -> tuple[str, str, str]:
+    """Return SQL for the kinds, digits and scale of the CSV field `t`; 0 or NULL where there is no value.
+
+    `fixed` is `is_fixed(t)`, computed beforehand, since the engine would match it three times.
+    """
     kinds = f"""CASE WHEN {t} IS NULL THEN 0
-        WHEN regexp_full_match({t}, '{FIXED_FORM}') THEN {_fixed_kinds(t)}
+        WHEN {fixed} THEN {_fixed_kinds(t)}
         WHEN regexp_full_match({t}, '{NUMBER_FORM}') THEN {_float_kind(t)}
         WHEN lower({t}) = 'true' OR lower({t}) = 'false' THEN {BOOL}
         ELSE {string_kind(t)} END"""
-    return (
-        kinds,
-        f"CASE WHEN regexp_full_match({t}, '{FIXED_FORM}') THEN {_digits(t)} END",
-        (f"CASE WHEN regexp_full_match({t}, '{FIXED_FORM}') THEN {_scale(t)} END"),
-    )
+    return kinds, f"CASE WHEN {fixed} THEN {_digits(t)} END", f"CASE WHEN {fixed} THEN {_scale(t)} END"
 
 
-def json_seen(j: str, s: str) -> tuple[str, str, str]:
-    """Return SQL for the kinds, digits and scale of a JSON value: `j` the value as JSON, `s` its text unquoted.
+def is_fixed_json(j: str) -> str:
+    """Return SQL for whether the JSON text `j` is a number without exponent."""
+    return f"CASE WHEN ascii({j}) = 45 OR ascii({j}) BETWEEN 48 AND 57 THEN {is_fixed(j)} ELSE false END"
+
+
+def json_seen(j: str, fixed: str) -> tuple[str, str, str]:
+    """Return SQL for the kinds, digits and scale of the JSON text `j`; its first character tells the kind.
 
     DuckDB reads JSON numbers with a fraction as doubles and whole numbers exactly, of any length.
     """
-    number = f"json_type({j}) IN ('UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE')"
-    kinds = f"""CASE json_type({j}) WHEN 'NULL' THEN 0 WHEN 'BOOLEAN' THEN {BOOL}
-        WHEN 'OBJECT' THEN {JSON} WHEN 'ARRAY' THEN {JSON}
-        WHEN 'VARCHAR' THEN {string_kind(s)}
-        ELSE CASE WHEN {j} IS NULL THEN 0
-             WHEN regexp_full_match({s}, '{INT_FORM}') THEN {_fixed_kinds(s)}
-             WHEN regexp_full_match({s}, '{FIXED_FORM}') THEN CASE WHEN {_significant(s)} <= {SAFE_DIGITS}
-                  THEN {DECIMAL} ELSE {FLOAT} END
-             WHEN regexp_full_match({s}, '{NUMBER_FORM}') THEN {_float_kind(s)} ELSE {TEXT} END END"""
-    long = f"({_significant(s)} > {SAFE_DIGITS} AND contains({s}, '.'))"
-    fixed = f"{number} AND regexp_full_match({s}, '{FIXED_FORM}') AND NOT {long}"
-    return kinds, f"CASE WHEN {fixed} THEN {_digits(s)} END", f"CASE WHEN {fixed} THEN {_scale(s)} END"
+    first = f"ascii({j})"
+    inner = f"substr({j}, 2, length({j}) - 2)"
+    fraction = f"CASE WHEN {_significant(j)} <= {SAFE_DIGITS} THEN {DECIMAL} ELSE {FLOAT} END"
+    kinds = f"""CASE WHEN {j} IS NULL OR {first} = 110 THEN 0
+        WHEN {first} = 34 THEN CASE WHEN {j} LIKE '"____-__-__%' THEN {string_kind(inner)} ELSE {TEXT} END
+        WHEN {fixed} THEN CASE WHEN contains({j}, '.') THEN {fraction} ELSE {_fixed_kinds(j)} END
+        WHEN {first} = 116 OR {first} = 102 THEN {BOOL}
+        WHEN {first} = 123 OR {first} = 91 THEN {JSON}
+        WHEN regexp_full_match({j}, '{NUMBER_FORM}') THEN {_float_kind(j)}
+        ELSE {TEXT} END"""
+    counted = f"{fixed} AND NOT (contains({j}, '.') AND {_significant(j)} > {SAFE_DIGITS})"
+    return kinds, f"CASE WHEN {counted} THEN {_digits(j)} END", f"CASE WHEN {counted} THEN {_scale(j)} END"
 
 
 def _significant(t: str) -> str:
@@ -136,3 +145,33 @@ def misfit(type_: str, t: str, v: str) -> str | None:
     if type_ == "TIMESTAMPTZ":
         return f"({t} IS NOT NULL AND ({v} IS NULL OR ({string_kind(t)}) <> {TIMESTAMPTZ}))"
     raise ValueError(f"{type_!r} is no type that a text can be inferred as")
+
+
+def json_parts(type_: str, j: str) -> tuple[str, str]:
+    """Return SQL for the text inside a JSON value and for that text as the type, both for `json_misfit`."""
+    inner = f"substr({j}, 2, length({j}) - 2)" if type_ in ("DATE", "TIMESTAMP", "TIMESTAMPTZ") else j
+    return inner, f"TRY_CAST({inner} AS {type_})" if type_ not in ("VARCHAR", "JSON", "BOOLEAN") else "NULL"
+
+
+def json_misfit(type_: str, j: str, t: str, v: str) -> str | None:
+    """Return SQL that is true where the JSON text `j` (NULL for null) may be no `type_`; None for text.
+
+    `t` and `v` are columns made by `json_parts`. True is not yet a proof that a wider type is needed.
+    """
+    if type_ == "VARCHAR":
+        return None
+    if type_ == "BOOLEAN":
+        return f"({j} <> 'true' AND {j} <> 'false')"
+    if type_ == "JSON":
+        return f"(ascii({j}) <> 123 AND ascii({j}) <> 91)"
+    if type_ == "DOUBLE":
+        number = f"regexp_full_match({j}, '{NUMBER_FORM}') AND isfinite({v})"
+        plain = f"contains({j}, '.') OR strlen({j}) <= {SAFE_DIGITS}"
+        kept = f"(CASE WHEN contains({j}, 'e') THEN {_kept(j)} ELSE {plain} END)"
+        return f"({j} IS NOT NULL AND NOT coalesce({number} AND {kept}, false))"
+    bad = misfit(type_, t, v)
+    if type_.startswith("DECIMAL") and not type_.endswith(",0)"):
+        return f"({bad} OR (strlen({j}) > {SAFE_DIGITS + 1} AND contains({j}, '.')))"
+    if type_ in ("DATE", "TIMESTAMP", "TIMESTAMPTZ"):
+        return f"(ascii({j}) <> 34 OR {bad})"
+    return bad

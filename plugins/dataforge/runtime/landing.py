@@ -22,7 +22,7 @@ from dataforge.components.database import quote_literal as text_sql
 from dataforge.components.delimited import first_record, unique_names
 from dataforge.components.lattice import Seen
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError
-from dataforge.runtime.inference import json_seen, misfit, text_seen
+from dataforge.runtime.inference import is_fixed, is_fixed_json, json_misfit, json_parts, json_seen, misfit, text_seen
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -54,6 +54,10 @@ class Landed:
         """Type over all rows and replace the view; nothing changes where the types were not assumed."""
         if self._widen is not None:
             self.columns, self.assumed, self._widen = self._widen(), False, None
+
+
+class NoRecordsError(TerminalError):
+    """Nothing was extracted and nothing tells the columns; with types for them in the config there is an empty view."""
 
 
 def is_assumption_failure(error: BaseException) -> bool:
@@ -101,8 +105,14 @@ def land(
         paths = _list(str(path) for path in extracted.paths)
         union = ", union_by_name = true" if len(extracted.paths) > 1 else ""
         return _land_typed(con, name, f"read_parquet({paths}{union})", types, sample)
-    landing = (_Csv if extracted.format == "csv" else _Json)(con, name, extracted, types, sample)
-    return landing.land()
+    try:
+        return (_Csv if extracted.format == "csv" else _Json)(con, name, extracted, types, sample).land()
+    except NoRecordsError:
+        if not types:
+            raise
+    empty = ", ".join(f"CAST(NULL AS {type_}) AS {name_sql(column)}" for column, type_ in types.items())
+    _create(con, name, f"SELECT {empty} WHERE false")
+    return Landed(name, types)
 
 
 def sql_type(column: str, text: str) -> str:
@@ -135,6 +145,10 @@ def _create(con: DuckDBPyConnection, name: str, select: str, temporary: bool = F
 
 def _limit(sample: int | None) -> str:
     return "" if sample is None else f" LIMIT {int(sample)}"
+
+
+def _aggregates(kinds: str, digits: str, scale: str) -> tuple[str, str, str]:
+    return f"bit_or({kinds})", f"max({digits})", f"max({scale})"
 
 
 def _check_known(columns: Iterable[str], types: Mapping[str, str]) -> None:
@@ -275,7 +289,7 @@ class _Csv:
             if header := self._header(path):
                 self.groups.setdefault(header, []).append(path)
         if not self.groups:
-            raise TerminalError(f"{_names(files.paths)}: no header and no record in it")
+            raise NoRecordsError(f"{_names(files.paths)}: no header and no record in it")
         self.columns = list(dict.fromkeys(column for header in self.groups for column in header))
         _check_known(self.columns, types)
         self.inferred = [column for column in self.columns if column not in types]
@@ -312,11 +326,11 @@ class _Csv:
         """Return what all rows (or the first `limit`) show of some columns, in one pass."""
         if not columns:
             return {}
-        items = []
-        for column in columns:
-            kinds, digits, scale = text_seen(name_sql(column))
-            items += [f"bit_or({kinds})", f"max({digits})", f"max({scale})"]
-        row = _query(self.con, f"SELECT {', '.join(items)} FROM (SELECT * FROM {self._text()}{_limit(limit)})")[0]
+        texts = {f"t{index}": name_sql(column) for index, column in enumerate(columns)}
+        inner = ", ".join(f"{quoted} AS {text}, {is_fixed(quoted)} AS f{text}" for text, quoted in texts.items())
+        items = [part for text in texts for part in _aggregates(*text_seen(text, f"f{text}"))]
+        read = f"SELECT {inner} FROM (SELECT * FROM {self._text()}{_limit(limit)})"
+        row = _query(self.con, f"SELECT {', '.join(items)} FROM ({read})")[0]
         parts = [Seen(*(int(value or 0) for value in row[index : index + 3])) for index in range(0, len(row), 3)]
         return dict(zip(columns, parts, strict=True))
 
@@ -407,13 +421,13 @@ class _Json:
         """Make the view; its types are final."""
         keys = self._keys() if self.paths else []
         if not keys:
-            raise TerminalError(f"{_names(self.all_paths)}: no record with a key in it")
+            raise NoRecordsError(f"{_names(self.all_paths)}: no record with a key in it")
         self.columns = dict(zip(unique_names(keys), keys, strict=True))
         # Keys that differ only in case are one name to the engine's reader; those are taken out one by one.
         self.direct = list(self.columns) == keys
         _check_known(self.columns, self.types)
         inferred = [column for column in self.columns if column not in self.types]
-        types = {column: seen.type for column, seen in self._see(inferred).items()}
+        types = self._types(inferred)
         items = []
         for column in self.columns:
             quoted = name_sql(column)
@@ -447,20 +461,47 @@ class _Json:
         others = sorted({key for _, keys, _ in rows for key in keys or ()} - set(ordered))
         return [*ordered, *others]
 
-    def _see(self, columns: Sequence[str]) -> dict[str, Seen]:
+    def _types(self, columns: Sequence[str]) -> dict[str, str]:
+        """Return the types of columns over all rows.
+
+        Those of the first rows are held against all rows by cheap tests; only columns that fail are seen in full.
+        """
+        head = SAMPLE_ROWS if self.sample is None else min(SAMPLE_ROWS, self.sample)
+        found = {column: (seen.type if seen.kinds else UNKNOWN) for column, seen in self._see(columns, head).items()}
+        tests, inner = {}, []
+        for index, (column, type_) in enumerate(found.items()):
+            text = f"j{index}"
+            bad = f"{text} IS NOT NULL" if type_ == UNKNOWN else json_misfit(type_, text, f"t{index}", f"v{index}")
+            if bad:
+                tests[column] = f"count(*) FILTER ({bad})"
+                parts = json_parts(type_ or "VARCHAR", text)
+                inner.append(f"{text}, {parts[0]} AS t{index}, {parts[1]} AS v{index}")
+        if tests:
+            kept = [column if column in tests else None for column in found]
+            read = f"SELECT {', '.join(inner)} FROM ({self._plain(kept, self.sample)})"
+            row = _query(self.con, f"SELECT {', '.join(tests.values())} FROM ({read})")[0]
+            late = [column for column, bad in zip(tests, row, strict=True) if bad]
+            found |= {column: seen.type for column, seen in self._see(late, self.sample).items()}
+        return {column: type_ or "VARCHAR" for column, type_ in found.items()}
+
+    def _see(self, columns: Sequence[str], limit: int | None) -> dict[str, Seen]:
+        """Return what all rows (or the first `limit`) show of some columns."""
         if not columns:
             return {}
-        items = []
-        inner = []
-        for index, column in enumerate(columns):
-            quoted = name_sql(column)
-            inner += [f"{quoted} AS j{index}", f"{quoted} ->> '$' AS s{index}"]
-            kinds, digits, scale = json_seen(f"j{index}", f"s{index}")
-            items += [f"bit_or({kinds})", f"max({digits})", f"max({scale})"]
-        read = f"SELECT {', '.join(inner)} FROM {self._read(dict.fromkeys(columns, 'JSON'))}{_limit(self.sample)}"
+        texts = [f"j{index}" for index in range(len(columns))]
+        inner = ", ".join(f"{text}, {is_fixed_json(text)} AS f{text}" for text in texts)
+        items = [part for text in texts for part in _aggregates(*json_seen(text, f"f{text}"))]
+        read = f"SELECT {inner} FROM ({self._plain(columns, limit)})"
         row = _query(self.con, f"SELECT {', '.join(items)} FROM ({read})")[0]
         parts = [Seen(*(int(value or 0) for value in row[index : index + 3])) for index in range(0, len(row), 3)]
         return dict(zip(columns, parts, strict=True))
+
+    def _plain(self, columns: Sequence[str | None], limit: int | None) -> str:
+        """SQL for columns as JSON texts `j0`, `j1` …, null as NULL; None leaves a number out."""
+        texts = {f"j{index}": name_sql(column) for index, column in enumerate(columns) if column is not None}
+        items = ", ".join(f"nullif(CAST({quoted} AS VARCHAR), 'null') AS {text}" for text, quoted in texts.items())
+        kinds = dict.fromkeys((column for column in columns if column is not None), "JSON")
+        return f"SELECT {items} FROM {self._read(kinds)}{_limit(limit)}"
 
     def _objects(self) -> str:
         return f"read_json_objects({_list(map(str, self.paths))}, format = {text_sql(self.format)})"

@@ -24,7 +24,9 @@ BATCH_ROWS = 20_000
 """Rows of one batch: large enough to amortise the calls, small enough that a queue of four stays below 30 MB."""
 
 
-def run(config: PipelineConfig, index: int, manifest: Mapping[str, JsonValue], context: TaskContext) -> dict[str, JsonValue]:
+def run(
+    config: PipelineConfig, index: int, manifest: Mapping[str, JsonValue], context: TaskContext
+) -> dict[str, JsonValue]:
     """Load the staged rows into the destination at `index`; return the load report as JSON."""
     target = config.outputs[index]
     with timed("load", dag_id=config.dag_id, run_id=context.run_id, destination=target.type) as done:
@@ -39,9 +41,7 @@ def run(config: PipelineConfig, index: int, manifest: Mapping[str, JsonValue], c
     return asdict(report)
 
 
-def load(
-    config: PipelineConfig, index: int, incoming: Incoming, context: TaskContext, scratch: Path
-) -> LoadReport:
+def load(config: PipelineConfig, index: int, incoming: Incoming, context: TaskContext, scratch: Path) -> LoadReport:
     """Hand `incoming` to the destination at `index`; config errors get their place in the config."""
     prefix = ("destination", index) if isinstance(config.destination, tuple) else ("destination",)
     try:

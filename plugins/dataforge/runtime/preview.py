@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dataforge.components import sql
-from dataforge.components.base import Columns, Files, JsonValue, Relation, Scope
+from dataforge.components.base import Columns, Files, JsonValue, Relation
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.runtime.checks import CheckResult, evaluate
-from dataforge.runtime.compile import Plan, compile
+from dataforge.runtime.compile import Plan, compile, scope
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.extract import landed, with_widening
 from dataforge.runtime.landing import land
@@ -62,7 +63,7 @@ def run(config: PipelineConfig, context: TaskContext, rows: int = 10) -> Preview
         with landed(config, config.inputs, context, scratch, (sample,), rows * SAMPLE_FACTOR) as (con, views):
             # kept on disk once, so that every step sees the same rows and a stream is read one time
             kept = {
-                name: with_widening([view], lambda name=name: _keep(con, Relation(name), sample / f"{name}.parquet"))
+                name: with_widening([view], partial(_keep, con, Relation(name), sample / f"{name}.parquet"))
                 for name, view in views.items()
             }
             columns = {
@@ -94,7 +95,7 @@ def _preview(con: DuckDBPyConnection, plan: Plan, rows: int, folder: Path, conte
         land(con, last.name, Files("parquet", (part,)), scratch=folder)
         shown[step.name] = _shown(con, last.name, step.type, rows, step.name, shown[step.reads[0]].columns)
     result = shown[plan.result].columns
-    checks = evaluate(con, plan.config.checks, last.name, result, Scope(values=context.values))
+    checks = evaluate(con, plan.config.checks, last.name, result, scope(plan.config, context.values))
     return Preview(tuple(shown.values()), checks)
 
 

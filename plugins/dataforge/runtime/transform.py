@@ -7,10 +7,10 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dataforge.components.base import Files, JsonValue, Scope
+from dataforge.components.base import Files, JsonValue
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.observability.log import line, timed
-from dataforge.runtime.compile import compile
+from dataforge.runtime.compile import compile, scope
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.extract import connect_for
 from dataforge.runtime.landing import land
@@ -54,16 +54,14 @@ def run(
     return manifest.to_json()
 
 
-def check(
-    config: PipelineConfig, con: DuckDBPyConnection, part: Path, context: TaskContext
-) -> tuple[CheckResult, ...]:
+def check(config: PipelineConfig, con: DuckDBPyConnection, part: Path, context: TaskContext) -> tuple[CheckResult, ...]:
     """Measure the config's checks on a Parquet file and log each; CheckFailed when one of severity "fail" is broken."""
     if not config.checks:
         return ()
     from dataforge.runtime.checks import evaluate, refuse_failed
 
     result = land(con, "checked result", Files("parquet", (part,)), scratch=part.parent)
-    results = evaluate(con, config.checks, result.view, result.columns, Scope(values=context.values))
+    results = evaluate(con, config.checks, result.view, result.columns, scope(config, context.values))
     for one in results:
         line(
             "check",

@@ -49,9 +49,9 @@ def _value(value: Any, templated: bool, annotation: Any, values: RunValues, path
         return _text(value, values, path, problems)
     if isinstance(value, Mapping):
         inner = _inner(annotation, -1)
-        return _same(value, {
-            key: _value(item, templated, inner, values, (*path, key), problems) for key, item in value.items()
-        })
+        return _same(
+            value, {key: _value(item, templated, inner, values, (*path, key), problems) for key, item in value.items()}
+        )
     if isinstance(value, list | tuple):
         inner = _inner(annotation, 0)
         items = [_value(item, templated, inner, values, (*path, i), problems) for i, item in enumerate(value)]

@@ -6,6 +6,7 @@ here, since an answer decides where the next request goes.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import random
 import socket
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
@@ -32,6 +34,8 @@ MAX_RATIO = 100
 FREE_BYTES = 8 * 1024 * 1024
 """A body may expand to this many bytes at any ratio, and beyond it to `MAX_RATIO` times what came over the wire."""
 SHOWN = 200
+IN_MEMORY = 16 * 1024 * 1024
+"""Bodies from this many bytes on go to scratch."""
 _READ = 16 * 1024
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _METADATA = tuple(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")))
@@ -39,13 +43,18 @@ _METADATA = tuple(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254",
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: its final URL, status, headers and whole body. `proved` is whether its length could be checked."""
+    """One answer: its final URL, status, headers and whole body, in memory or, when it is large, in `file`.
+
+    `proved` is whether its length could be checked; `digest` identifies the body.
+    """
 
     url: str
     status: int
     headers: Mapping[str, str]
     body: bytes
     proved: bool = True
+    digest: bytes = b""
+    file: Path | None = None
 
 
 @dataclass
@@ -54,6 +63,7 @@ class Client:
 
     connection: Connection
     settings: Settings
+    scratch: Path
     page_seconds: float
     ends: float
     interval: float = 0.0
@@ -178,7 +188,7 @@ class Client:
                         prepared, timeout=(min(10, seconds), seconds), allow_redirects=False, **options
                     )
                     with response:
-                        content, proved = self._body(response, url)
+                        body_read = self._body(response, url)
                 except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                     if expired():
                         raise _Late from None
@@ -187,7 +197,7 @@ class Client:
             text = f"{method} {_shown(url)} took longer than {seconds:g} s"
             raise (TransientError(text) if method == "POST" else Again(text)) from None
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.url, response.status_code, headers, content, proved)
+        return Answer(response.url, response.status_code, headers, *body_read)
 
     def _failed(self, method: str, url: str, error: Exception) -> DataForgeError | Again:
         import requests
@@ -220,9 +230,11 @@ class Client:
         text = str(reason if isinstance(reason, BaseException) else inner)
         return self.redact(text.split(": ", 1)[-1] if "object at 0x" in text else text)[:300]
 
-    def _body(self, response: Any, url: str) -> tuple[bytes, bool]:
-        """Return the whole body, and whether its end is proved by a length or by chunk framing."""
-        limit, parts, total = self.settings.max_response_bytes, [], 0
+    def _body(self, response: Any, url: str) -> tuple[bytes, bool, bytes, Path | None]:
+        """Return the body, whether a length or chunk framing proves its end, its digest, and its file if large."""
+        limit, total = self.settings.max_response_bytes, 0
+        parts = bytearray()
+        digest, file = hashlib.blake2b(digest_size=16), None
         raw = response.raw
         declared = response.headers.get("content-length")
         while True:
@@ -235,11 +247,21 @@ class Client:
                 raise TerminalError(f"{_shown(url)}: the answer is larger than {limit} bytes")
             if total > FREE_BYTES and total > MAX_RATIO * max(1, raw.tell()):
                 raise TerminalError(f"{_shown(url)}: the body expands more than {MAX_RATIO} times; refused as a bomb")
-            parts.append(chunk)
+            digest.update(chunk)
+            parts += chunk
+            if len(parts) >= IN_MEMORY:
+                file = file or self.scratch / "body"
+                with file.open("ab" if total > len(parts) else "wb") as out:
+                    out.write(parts)
+                parts.clear()
         if declared is not None and declared.isdigit() and raw.tell() < int(declared):
             raise Again(f"{_shown(url)}: the body ended after {raw.tell()} of {declared} bytes")
         chunked = "chunked" in response.headers.get("transfer-encoding", "").lower()
-        return b"".join(parts), declared is not None or chunked
+        if file is not None:
+            with file.open("ab") as out:
+                out.write(parts)
+            parts.clear()
+        return bytes(parts), declared is not None or chunked, digest.digest(), file
 
     def _pace(self) -> None:
         pause = self._last + self.interval - time.monotonic()
@@ -261,7 +283,7 @@ class Client:
         return text
 
 
-class Again(Exception):  # noqa: N818 it is a request, not a failure
+class Again(Exception):
     """The request may be repeated, after `retry_after` seconds if the server said so."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -269,11 +291,11 @@ class Again(Exception):  # noqa: N818 it is a request, not a failure
         super().__init__(message)
 
 
-class _Late(Exception):  # noqa: N818
+class _Late(Exception):
     """The deadline of one answer passed."""
 
 
-class _Refused(OSError):  # noqa: N818
+class _Refused(OSError):
     """The name leads to an address that may not be reached."""
 
 

@@ -15,6 +15,7 @@ from dataforge.errors import TerminalError
 CHUNK = 4 * 1024 * 1024
 MAX_DEPTH = 1_000
 MAX_TEXT = 64 * 1024 * 1024
+_TRIES = 8
 # A string that the text's end cuts off is matched too, without the group that stands for its closing quote.
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*(?:(")|\\?\Z)'
 _TOKEN = re.compile(_STRING + rb"|[\[\]{}:,]", re.DOTALL)
@@ -125,19 +126,23 @@ def keys_with_lists(body: bytes, *, of_objects: bool = False) -> list[str]:
 _USUAL = frozenset({"data", "entries", "items", "objects", "records", "results", "rows", "value", "values"})
 
 
-def copy_list(source: IO[bytes], path: str, out: IO[bytes], name: str) -> None:
-    """Copy the list at a dotted path of a large JSON document to `out`, in bounded memory; TerminalError if absent."""
+def copy_records(source: IO[bytes], path: str, out: IO[bytes], name: str) -> tuple[int, bytes]:
+    """Copy the list at a dotted path of a large JSON document to `out`, one record a line, in bounded memory.
+
+    Returns the number of records and the document without them (an empty list in their place). TerminalError when there
+    is no list or the document is cut short; ValueError when a record is no JSON.
+    """
     wanted = split_path(path)
     tokens = _Tokens(source, name)
     stack: list[str | None] = []  # the key under which each open object or list stands
     key: str | None = None
     last: bytes | None = None
-    for token in tokens.walk(_TOKEN):
+    for token in tokens.walk():
         if token in (b"{", b"["):
             here = (*(item for item in stack[1:] if item is not None), *((key,) if key is not None else ()))
             if token == b"[" and here == wanted and len(stack) == len(wanted):
-                tokens.copy_nested(out)
-                return
+                count = tokens.copy_list(out)
+                return count, tokens.rest(b"[]")
             stack.append(key)
             if len(stack) > MAX_DEPTH:
                 raise TerminalError(f"{name}: nested deeper than {MAX_DEPTH} levels")
@@ -170,49 +175,93 @@ class _Tokens:
         self.source, self.name = source, name
         self.buffer = b""
         self.at = 0
+        self.before = b""
 
-    def walk(self, pattern: re.Pattern[bytes]) -> Iterator[bytes]:
+    def walk(self) -> Iterator[bytes]:
         """Yield tokens; `at` stands after the one that was yielded last."""
         while True:
-            for match in pattern.finditer(self.buffer, self.at):
+            for match in _TOKEN.finditer(self.buffer, self.at):
                 if _is_cut(match):
                     break
                 self.at = match.end()
                 yield match[0]
             else:
                 self.at = len(self.buffer)
+            self.before += self.buffer[: self.at]
+            if len(self.before) > MAX_TEXT:
+                raise TerminalError(f"{self.name}: more than {MAX_TEXT} bytes stand before the list")
             if not self._more():
                 return
 
-    def copy_nested(self, out: IO[bytes]) -> None:
-        """Copy from the `[` just read to the `]` that closes it."""
-        out.write(b"[")
-        depth = 1
+    def copy_list(self, out: IO[bytes]) -> int:
+        """Write the records from the `[` just read to the `]` that closes it, one a line; return how many."""
+        self.before += self.buffer[: self.at - 1]
+        count = 0
         while True:
-            start, rest = self.at, len(self.buffer)
-            for match in _NESTING.finditer(self.buffer, self.at):
-                if _is_cut(match):
-                    rest = match.start()
-                    break
-                mark = match[0]
-                if mark in (b"[", b"{"):
-                    depth += 1
-                elif mark in (b"]", b"}"):
-                    depth -= 1
-                    if depth == 0:
-                        out.write(self.buffer[start : match.end()])
-                        return
-            out.write(self.buffer[start:rest])
-            self.at = rest
-            if not self._more():
+            end = self._whole_records() or self._scanned()
+            closed = end < len(self.buffer) and self.buffer[end : end + 1] == b"]"
+            text = self.buffer[self.at : end].strip().removeprefix(b",") if count else self.buffer[self.at : end]
+            if text.strip():
+                records = _list_decoder().decode(b"[" + text + b"]")
+                write_lines(records, out)
+                count += len(records)
+            moved, self.at = end > self.at, end + closed
+            if closed:
+                return count
+            if not self._more() and not moved:
                 raise TerminalError(f"{self.name}: the JSON text ends in the middle of the list")
+
+    def _whole_records(self) -> int:
+        """Return where the last record that is whole in the buffer ends, as far as a few tries find it, else 0.
+
+        A text that is a valid list once brackets are put around it can only end between two records.
+        """
+        end = len(self.buffer)
+        for _ in range(_TRIES):
+            end = self.buffer.rfind(b"}", self.at, end)
+            if end < 0:
+                return 0
+            if self.buffer[end + 1 : end + 33].lstrip()[:1] != b",":
+                continue
+            text = self.buffer[self.at : end + 1].lstrip().removeprefix(b",")
+            if not fault(b"[" + text + b"]"):
+                return end + 1
+        return 0
+
+    def _scanned(self) -> int:
+        """Return where the list or its last whole record in the buffer ends, found mark by mark."""
+        depth, end = 0, self.at
+        for match in _NESTING.finditer(self.buffer, self.at):
+            if _is_cut(match):
+                break
+            mark = match[0]
+            if mark in (b"[", b"{"):
+                depth += 1
+            elif mark in (b"]", b"}"):
+                if depth == 0:
+                    return match.start()
+                depth -= 1
+                if depth == 0:
+                    end = match.end()
+        return end
+
+    def rest(self, instead: bytes) -> bytes:
+        """Return the document with `instead` in the place of what was copied."""
+        after = self.buffer[self.at :]
+        self.at = len(self.buffer)
+        while self._more():
+            after += self.buffer
+            self.at = len(self.buffer)
+            if len(after) > MAX_TEXT:
+                raise TerminalError(f"{self.name}: more than {MAX_TEXT} bytes follow the list")
+        return self.before + instead + after
 
     def _more(self) -> bool:
         chunk = self.source.read(CHUNK)
         self.buffer = self.buffer[self.at :] + chunk
         self.at = 0
         if len(self.buffer) > MAX_TEXT:
-            raise TerminalError(f"{self.name}: one text in it is longer than {MAX_TEXT} bytes")
+            raise TerminalError(f"{self.name}: one record in it is longer than {MAX_TEXT} bytes")
         return bool(chunk)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 from urllib.parse import urljoin
 
@@ -20,10 +20,11 @@ from dataforge.components.registry import SOURCES
 from dataforge.errors import TerminalError, TransientError
 from dataforge.settings import get_settings
 from dataforge.sources import _json_text
-from dataforge.sources._http import Answer, Client, check_endpoint
+from dataforge.sources._http import SHOWN, Answer, Client, check_endpoint
 
 Scalar = TemplatedText | bool | int | float
 Position = Literal["query", "body"]
+_BOM = b"\xef\xbb\xbf"
 DottedPath = Annotated[str, Field(max_length=500)]
 
 _OWN_HEADERS = frozenset(
@@ -214,6 +215,7 @@ class HttpSource:
         client = Client(
             context.connection(config.connection),
             get_settings(),
+            context.scratch,
             config.timeout.total_seconds(),
             time.monotonic() + config.total_timeout.total_seconds(),
             1 / config.requests_per_second if config.requests_per_second else 0.0,
@@ -237,27 +239,30 @@ class HttpSource:
             if number > self.config.max_pages:
                 raise TerminalError(f"more than max_pages = {self.config.max_pages} pages; raise it if that is right")
             seen_requests.add(request)
-            answer, body, records = self._read(client, url, request, number)
+            answer, body, records = self._read(client, url, request, number, out)
             unproved += not answer.proved
-            digest = hashlib.blake2b(body, digest_size=16).digest()
-            if records and digest in seen_pages:
+            if records and answer.digest in seen_pages:
                 raise TerminalError(
-                    f"page {number} is the same as page {seen_pages[digest]}: the server ignores the pagination, "
-                    "or it runs in a circle"
+                    f"page {number} is the same as page {seen_pages[answer.digest]}: the server ignores the "
+                    "pagination, or it runs in a circle"
                 )
-            seen_pages[digest] = number
-            _json_text.write_lines(records, out)
-            total += len(records)
-            yield len(records), answer
+            seen_pages[answer.digest] = number
+            total += records
+            yield records, answer
             expected = self._number(body, getattr(self.config.pagination, "total", None), expected)
-            request = self._next(client, answer, body, len(records), number, total)
+            request = self._next(client, answer, body, records, number, total)
         if expected is not None and total < expected:
             context.log("completeness unproved", records=total, total=expected, reason="the server announced more")
         if unproved:
             context.log("completeness unproved", pages=unproved, reason="answers without a length")
 
-    def _read(self, client: Client, url: str, request: _Request, number: int) -> tuple[Answer, bytes, list[Any]]:
-        """Return one page with its records; a page that is cut short in the middle is asked for again once."""
+    def _read(
+        self, client: Client, url: str, request: _Request, number: int, out: IO[bytes]
+    ) -> tuple[Answer, bytes, int]:
+        """Write one page's records to `out`; return its answer, body (without the records when large), their number.
+
+        A page that may have been cut short is asked for again once.
+        """
         config = self.config
         in_body = getattr(config.pagination, "location", "query") == "body"
         params = dict(request.params)
@@ -271,20 +276,48 @@ class HttpSource:
             url, query = request.url, None
         for again in (False, True):
             answer = client.send(config.method, url, query, body)
-            text = answer.body.removeprefix(b"\xef\xbb\xbf")
             where = f"page {number} of {answer.url.split('?')[0]}"
             try:
-                return answer, text, self._records(client, answer, text, where)
+                if answer.file is not None:
+                    return answer, *self._large(client, answer, answer.file, where, out)
+                text = answer.body.removeprefix(_BOM)
+                records = self._records(client, answer, text, where)
+                _json_text.write_lines(records, out)
+                return answer, text, len(records)
             except _Unreadable as error:
                 if again or answer.proved:
                     raise TerminalError(str(error)) from None
         raise TransientError(f"page {number} can't be read")
 
+    def _large(self, client: Client, answer: Answer, file: Path, where: str, out: IO[bytes]) -> tuple[bytes, int]:
+        """Copy the records of an answer that lies in a file, in bounded memory."""
+        with file.open("rb") as source:
+            head = source.read(SHOWN).removeprefix(_BOM).lstrip()
+            source.seek(0)
+            if _is_lines(answer) or (head[:1] == b"{" and not self.config.records):
+                return b"", self._copy_lines(source, where, out)
+            try:
+                count, rest = _json_text.copy_records(source, self.config.records, out, where)
+            except ValueError as error:
+                raise TerminalError(f"{where} is no JSON ({error}): {client.excerpt(head)}") from None
+        return rest.removeprefix(_BOM), count
+
+    def _copy_lines(self, source: IO[bytes], where: str, out: IO[bytes]) -> int:
+        count, line = 0, b""
+        for line in source:
+            if line.strip():
+                out.write(line)
+                count += 1
+        if reason := _json_text.fault(line):
+            raise TerminalError(f"{where}, line {count} is no JSON: {reason}")
+        out.write(b"\n")
+        return count
+
     def _records(self, client: Client, answer: Answer, text: bytes, where: str) -> list[Any]:
         kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
-        if answer.status == 204 or (not text.strip() and "ndjson" in kind):
+        if answer.status == 204 or (not text.strip() and _is_lines(answer)):
             return []
-        if "ndjson" in kind or "jsonl" in kind or "json-seq" in kind or "jsonlines" in kind:
+        if _is_lines(answer):
             return self._lines(client, text, where)
         shown = f"{kind or 'no content type'}: {client.excerpt(text)}"
         try:
@@ -294,11 +327,7 @@ class HttpSource:
                 return self._lines(client, text, where)
             raise _Unreadable(f"{where} is no JSON ({error}), {shown}") from None
         if records is None:
-            if (
-                self.config.records
-                and _json_text.value_at(text, "") is not None
-                and _is_null(text, self.config.records)
-            ):
+            if self.config.records and _is_null(text, self.config.records):
                 return []
             lists = _json_text.keys_with_lists(text)
             hint = f"; lists stand at: {', '.join(lists)}" if lists else ""
@@ -388,13 +417,21 @@ class HttpSource:
         return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
 
 
-class _Unreadable(Exception):  # noqa: N818
+class _Unreadable(Exception):
     """A page that is no JSON."""
+
+
+def _is_lines(answer: Answer) -> bool:
+    kind = answer.headers.get("content-type", "").lower()
+    return any(word in kind for word in ("ndjson", "jsonl", "json-seq", "jsonlines"))
 
 
 def _is_null(body: bytes, path: str) -> bool:
     """Whether the value at a path is there and null."""
-    value: Any = json.loads(body)
+    try:
+        value: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
     for key in _json_text.split_path(path):
         if not isinstance(value, dict) or key not in value:
             return False

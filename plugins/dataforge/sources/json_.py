@@ -48,7 +48,7 @@ class JsonSource:
         for index, path in enumerate(local_files(self.config, context)):
             path = to_utf8(path, self.config.encoding or encoding_of(path), context.scratch / f"utf8-{index}")
             if self.config.records:
-                files.append((self._inner(path, context.scratch / f"records-{index}"), "array"))
+                files.append((self._inner(path, context.scratch / f"records-{index}"), "newline_delimited"))
             else:
                 files.append((path, self.config.format if self.config.format != "auto" else form_of(path)))
         forms = {form for path, form in files if path.stat().st_size}
@@ -62,7 +62,10 @@ class JsonSource:
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / path.name
         with path.open("rb") as source, target.open("wb") as out:
-            _json_text.copy_list(source, self.config.records, out, path.name)
+            try:
+                _json_text.copy_records(source, self.config.records, out, path.name)
+            except ValueError as error:
+                raise TerminalError(f"{path.name}: a record is no JSON: {error}") from None
         return target
 
     def check(self, context: ExtractContext) -> str:

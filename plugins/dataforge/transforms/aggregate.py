@@ -73,7 +73,11 @@ class Aggregate:
         if loose is not None:
             name = loose.parts[0].name
             raise ConfigError(
-                Problem("not-aggregated", f"column {name!r} has several values in a group", (),
-                        f"write sum({name}), max({name}) or any_value({name}), or add it to group_by")
+                Problem(
+                    "not-aggregated",
+                    f"column {name!r} has several values in a group",
+                    (),
+                    f"write sum({name}), max({name}) or any_value({name}), or add it to group_by",
+                )
             )
         return value

@@ -86,9 +86,7 @@ class Join:
                     rights[name] = sql.match_column(other.columns, right)
         return [(keys[name], right) for name, right in rights.items()]
 
-    def _projections(
-        self, relation: Relation, other: Relation, pairs: list[tuple[str, str]]
-    ) -> list[exp.Expr]:
+    def _projections(self, relation: Relation, other: Relation, pairs: list[tuple[str, str]]) -> list[exp.Expr]:
         """The own columns, then the other's; keys of rows that only the other side has are taken from there."""
         from sqlglot import exp
 

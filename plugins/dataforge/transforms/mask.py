@@ -72,7 +72,9 @@ class Mask:
             return _case(exp.GTE(this=length.copy(), expression=sql.literal(8)), kept, every)
         # The part behind the last '@' is the domain, whatever stands before it.
         masked = exp.RegexpReplace(
-            this=text, expression=sql.literal(r"^(.)?.*(@[^@]*)$"), replacement=sql.literal(r"\1***\2"),
+            this=text,
+            expression=sql.literal(r"^(.)?.*(@[^@]*)$"),
+            replacement=sql.literal(r"\1***\2"),
             modifiers=sql.literal("s"),
         )
         hidden = _case(exp.Not(this=exp.Is(this=text.copy(), expression=exp.Null())), sql.literal("***"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from dataforge.components.base import Batches, Extracted, ExtractContext, SourceConfig
+from dataforge.components.base import Batches, ExtractContext, Extracted, SourceConfig
 from dataforge.components.registry import SOURCES
 
 if TYPE_CHECKING:
