@@ -300,7 +300,7 @@ def test_assets_name_files_and_objects() -> None:
 @pytest.fixture
 def lake(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, Any]]:
     """A real S3 server with a bucket, as an Airflow connection and a client."""
-    import boto3  # type: ignore[import-untyped]
+    import boto3
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dataforge.components.registry import Component
@@ -12,24 +12,39 @@ from dataforge.components.registry import Component
 def describe(kind: str, component: Component[Any]) -> dict[str, Any]:
     """Return a component as plain data: kind, type, summary and fields with type, default, description, examples."""
     schema = component.config.model_json_schema()
-    required = set(schema.get("required", ()))
     return {
         "kind": kind,
         "type": component.type,
         "summary": component.summary,
-        "fields": [
-            {
-                "name": name,
-                "type": type_text(field, schema.get("$defs", {})),
-                "required": name in required,
-                "default": field.get("default"),
-                "description": field.get("description", ""),
-                "examples": field.get("examples", []),
-            }
-            for name, field in schema["properties"].items()
-            if name != "type"
+        "fields": fields(schema, component.config.model_construct().model_dump(mode="json", warnings=False)),
+        "objects": [
+            {"name": shown, "fields": fields(definition, {})} for shown, definition in _objects(schema)
         ],
     }
+
+
+def fields(schema: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the keys of an object's JSON Schema, but for its `type`."""
+    required = set(schema.get("required", ()))
+    return [
+        {
+            "name": name,
+            "type": type_text(field, schema.get("$defs", {})),
+            "required": name in required,
+            "default": defaults.get(name, field.get("default")),
+            "description": field.get("description", ""),
+            "examples": field.get("examples", []),
+        }
+        for name, field in schema["properties"].items()
+        if name != "type"
+    ]
+
+
+def _objects(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (shown name, schema) of the objects that fields of a component may hold."""
+    for definition in schema.get("$defs", {}).values():
+        if "properties" in definition and len(definition["properties"]) > ("type" in definition["properties"]):
+            yield definition["properties"].get("type", {}).get("const") or definition["title"], definition
 
 
 def type_text(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -46,14 +61,17 @@ def type_text(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
             return " or ".join(dict.fromkeys(part for part in parts if part != "null"))
     kind = field.get("type", "any")
     if isinstance(kind, list):
-        return " or ".join(kind)
+        return " or ".join(_WORDS.get(one, one) for one in kind)
     if kind == "array":
         return f"list of {type_text(field.get('items', {}), definitions)}"
     if kind == "object" and isinstance(field.get("additionalProperties"), Mapping):
         return f"object of {type_text(field['additionalProperties'], definitions)}"
     if kind == "object" and (discriminator := field.get("properties", {}).get("type", {}).get("const")):
         return f'object "{discriminator}"'
-    return {"string": "text", "number": "number", "integer": "integer", "boolean": "true/false"}.get(kind, str(kind))
+    return _WORDS.get(kind, str(kind))
+
+
+_WORDS = {"string": "text", "boolean": "true/false"}
 
 
 def as_markdown(components: Iterable[tuple[str, Component[Any]]]) -> str:
@@ -70,18 +88,17 @@ def as_markdown(components: Iterable[tuple[str, Component[Any]]]) -> str:
             lines += [f"## {kind.capitalize()}s", ""]
             last = kind
         data = describe(kind, component)
-        lines += [
-            f"### {kind} `{component.type}`",
-            "",
-            data["summary"],
-            "",
-            "| Key | Type | Default | Meaning |",
-            "|---|---|---|---|",
-        ]
-        for field in data["fields"]:
-            default = "required" if field["required"] else f"`{json.dumps(field['default'])}`"
-            example = f" Example: `{json.dumps(field['examples'][0])}`" if field["examples"] else ""
-            meaning = f"{field['description']}{example}".replace("|", "\\|")
-            lines.append(f"| `{field['name']}` | {field['type']} | {default} | {meaning} |".replace("\n", " "))
-        lines.append("")
+        lines += [f"### {kind} `{component.type}`", "", data["summary"], "", *_table(data["fields"])]
+        for one in data["objects"]:
+            lines += [f"Keys of an object `{one['name']}`:", "", *_table(one["fields"])]
     return "\n".join(lines)
+
+
+def _table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    lines = ["| Key | Type | Default | Meaning |", "|---|---|---|---|"]
+    for field in rows:
+        default = "required" if field["required"] else f"`{json.dumps(field['default'])}`"
+        example = f" Example: `{json.dumps(field['examples'][0])}`" if field["examples"] else ""
+        meaning = f"{field['description']}{example}".replace("|", "\\|")
+        lines.append(f"| `{field['name']}` | {field['type']} | {default} | {meaning} |".replace("\n", " "))
+    return [*lines, ""]

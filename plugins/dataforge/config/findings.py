@@ -128,3 +128,10 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def severity(problem: Problem) -> Severity:
     """Return a problem's severity as one of the three words."""
     return "warning" if problem.severity == "warning" else "info" if problem.severity == "info" else "error"
+
+
+def as_markdown() -> str:
+    """Return the page that lists all codes."""
+    rows = [f"| `{code}` | {meaning} |" for code, meaning in sorted(CODES.items())]
+    head = "Made from `dataforge.config.findings`; not to be edited by hand. Codes are stable: tools may filter by them."
+    return "\n".join(["# Findings", "", head, "", "| Code | Meaning |", "|---|---|", *rows, ""])
