@@ -5,6 +5,7 @@ DataForgeError
     TransientError      try again: the same call may succeed later
     TerminalError       give up: trying again cannot help
         CheckFailed     the data broke a check of severity "fail"
+        NothingToLoad   the only source has no records and no known columns: skip the run, leave the target as it is
     RecordError         set one record aside: its value does not fit
 
 Texts are bounded and hold no secret values and no row values beyond the few examples a check was asked to keep.
@@ -97,6 +98,10 @@ class CheckFailed(TerminalError):
 
     def __reduce__(self) -> tuple[type[CheckFailed], tuple[tuple[CheckFailure, ...]]]:
         return type(self), (self.failures,)
+
+
+class NothingToLoad(TerminalError):
+    """There are no records, and no columns are known either, so that not even an empty result can be made."""
 
 
 class RecordError(DataForgeError):

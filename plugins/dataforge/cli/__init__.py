@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from dataforge.cli.arguments import build_parser
-from dataforge.errors import ConfigError, DataForgeError
+from dataforge.errors import ConfigError, DataForgeError, NothingToLoad
 
 FINE, FINDINGS, USAGE, FAILED = 0, 1, 2, 3
 
@@ -20,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"error[{problem.code}] {problem}", file=sys.stderr)
         return FINDINGS
+    except NothingToLoad as nothing:
+        print(f"nothing loaded: {nothing}", file=sys.stderr)
+        return FINE
     except DataForgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED

@@ -16,10 +16,10 @@ def describe(kind: str, component: Component[Any]) -> dict[str, Any]:
         "kind": kind,
         "type": component.type,
         "summary": component.summary,
-        "fields": fields(schema, component.config.model_construct().model_dump(mode="json", warnings=False)),
-        "objects": [
-            {"name": shown, "fields": fields(definition, {})} for shown, definition in _objects(schema)
-        ],
+        "fields": fields(
+            schema, component.config.model_construct(type=component.type).model_dump(mode="json", warnings=False)
+        ),
+        "objects": [{"name": shown, "fields": fields(definition, {})} for shown, definition in _objects(schema)],
     }
 
 
@@ -44,7 +44,7 @@ def _objects(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
     """Yield (shown name, schema) of the objects that fields of a component may hold."""
     for definition in schema.get("$defs", {}).values():
         if "properties" in definition and len(definition["properties"]) > ("type" in definition["properties"]):
-            yield definition["properties"].get("type", {}).get("const") or definition["title"], definition
+            yield str(definition["properties"].get("type", {}).get("const") or definition["title"]), definition
 
 
 def type_text(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -57,11 +57,11 @@ def type_text(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return json.dumps(field["const"])
     for union in ("anyOf", "oneOf"):
         if union in field:
-            parts = [type_text(part, definitions) for part in field[union]]
+            parts: list[str] = [type_text(part, definitions) for part in field[union]]
             return " or ".join(dict.fromkeys(part for part in parts if part != "null"))
     kind = field.get("type", "any")
     if isinstance(kind, list):
-        return " or ".join(_WORDS.get(one, one) for one in kind)
+        return " or ".join(_WORDS.get(one, str(one)) for one in kind)
     if kind == "array":
         return f"list of {type_text(field.get('items', {}), definitions)}"
     if kind == "object" and isinstance(field.get("additionalProperties"), Mapping):

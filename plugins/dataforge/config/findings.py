@@ -133,5 +133,5 @@ def severity(problem: Problem) -> Severity:
 def as_markdown() -> str:
     """Return the page that lists all codes."""
     rows = [f"| `{code}` | {meaning} |" for code, meaning in sorted(CODES.items())]
-    head = "Made from `dataforge.config.findings`; not to be edited by hand. Codes are stable: tools may filter by them."
+    head = "Made from `dataforge.config.findings`, not by hand. Codes are stable: tools may filter by them."
     return "\n".join(["# Findings", "", head, "", "| Code | Meaning |", "|---|---|", *rows, ""])

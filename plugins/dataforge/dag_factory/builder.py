@@ -16,7 +16,7 @@ import pendulum
 from airflow.sdk import DAG, Asset, AssetAll, AssetAny, Param, task
 from airflow.sdk import CronDataIntervalTimetable as CronTimetable
 from airflow.sdk import DeltaDataIntervalTimetable as DeltaTimetable
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from dataforge.components.base import JsonValue
 from dataforge.config.pipeline import (
@@ -28,7 +28,7 @@ from dataforge.config.pipeline import (
     interval,
 )
 from dataforge.config.pipeline import Param as ParamConfig
-from dataforge.errors import ConfigError, DataForgeError, Problem, TransientError
+from dataforge.errors import ConfigError, DataForgeError, NothingToLoad, Problem, TransientError
 
 if TYPE_CHECKING:
     from dataforge.runtime.context import TaskContext
@@ -223,7 +223,8 @@ def _fused(config: PipelineConfig) -> None:
 def attempt(stage: Callable[[TaskContext], dict[str, JsonValue]]) -> dict[str, JsonValue]:
     """Run one stage of the task that runs in this process; turn our errors into Airflow's, told by their text alone.
 
-    A TransientError is tried again as the task's retries say; any other error of ours fails the task for good.
+    A TransientError is tried again as the task's retries say; where there is nothing to load, the task and what follows
+    is skipped; any other error of ours fails the task for good.
     """
     from dataforge.runtime.context import from_airflow
 
@@ -231,6 +232,8 @@ def attempt(stage: Callable[[TaskContext], dict[str, JsonValue]]) -> dict[str, J
         return stage(from_airflow())
     except TransientError as error:
         raise AirflowException(str(error)) from None
+    except NothingToLoad as nothing:
+        raise AirflowSkipException(str(nothing)) from None
     except DataForgeError as error:
         raise AirflowFailException(str(error)) from None
 

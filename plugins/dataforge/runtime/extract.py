@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dataforge.components.base import Batches, ExtractContext, Extracted, Files, JsonValue
+from dataforge.components.base import Batches, ExtractContext, Extracted, Files, JsonValue, Relation
 from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
 from dataforge.config.pipeline import PipelineConfig
-from dataforge.errors import ConfigError
+from dataforge.errors import ConfigError, NothingToLoad
 from dataforge.observability.log import line, timed
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.staging import Staging
@@ -18,6 +18,7 @@ from dataforge.runtime.values import resolve
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from sqlglot import exp
 
     from dataforge.runtime.landing import Landed
 
@@ -26,13 +27,8 @@ Result = TypeVar("Result")
 
 def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, JsonValue]:
     """Extract the named source into staging; return its manifest as JSON for the next task."""
-    from sqlglot import exp
-
-    from dataforge.components import sql
-    from dataforge.components.base import Relation
     from dataforge.runtime.engines.duckdb_ import write_parquet
 
-    everything = sql.select(Relation(source), exp.Star())
     with ExitStack() as stack:
         done = stack.enter_context(timed("extract", dag_id=config.dag_id, run_id=context.run_id, source=source))
         staging = Staging.open(context.settings, context.connection)
@@ -41,7 +37,7 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
         scratch = stack.enter_context(context.scratch())
         con, views = stack.enter_context(landed(config, (source,), context, scratch, (folder,)))
         part = folder / "part-0.parquet"
-        rows = with_widening(views.values(), lambda: write_parquet(con, everything, part))
+        rows = with_widening(views.values(), lambda: write_parquet(con, _everything(source), part))
         manifest = attempt.publish([part], columns=views[source].columns)
         done(rows=rows, bytes=manifest.bytes)
     return manifest.to_json()
@@ -57,7 +53,7 @@ def landed(
     sample: int | None = None,
 ) -> Iterator[tuple[DuckDBPyConnection, dict[str, Landed]]]:
     """Open the sources and give an engine connection in which each is a typed view of its own name."""
-    from dataforge.runtime.landing import land
+    from dataforge.runtime.landing import NoRecordsError, land
 
     extracted = {name: _extract(config, name, context, scratch / f"source-{name}", sample) for name in sources}
     files = [path for one in extracted.values() if isinstance(one, Files) for path in one.paths]
@@ -75,6 +71,11 @@ def landed(
                 if view.assumed:
                     view.widen()
         yield con, views
+    except NoRecordsError as error:
+        if len(config.inputs) > 1:
+            raise
+        hint = "set 'columns' on the source to load an empty result instead"
+        raise NothingToLoad(f"{error}; the target is left as it is; {hint}") from None
     finally:
         con.close()
 
@@ -96,6 +97,25 @@ def with_widening(views: Iterable[Landed], action: Callable[[], Result]) -> Resu
         for view in assumed:
             view.widen()
         return action()
+
+
+def keep(con: DuckDBPyConnection, name: str, path: Path) -> Landed:
+    """Write a view to a Parquet file and put a view of the same name over it, so that it can be read many times."""
+    from dataforge.runtime.engines.duckdb_ import write_parquet
+    from dataforge.runtime.landing import land
+
+    write_parquet(con, _everything(name), path)
+    # a stream registered under the name would hide the view that takes its place
+    con.unregister(name)
+    return land(con, name, Files("parquet", (path,)), scratch=path.parent)
+
+
+def _everything(name: str) -> exp.Query:
+    from sqlglot import exp
+
+    from dataforge.components import sql
+
+    return sql.select(Relation(name), exp.Star())
 
 
 def connect_for(

@@ -6,6 +6,7 @@ transformed rows are first written to the task's own scratch folder.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING
 from dataforge.components.base import JsonValue, LoadReport
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.observability.log import timed
-from dataforge.runtime.compile import Plan, compile
+from dataforge.runtime.compile import Plan, SqlSegment, compile
 from dataforge.runtime.context import TaskContext
-from dataforge.runtime.extract import landed, with_widening
+from dataforge.runtime.extract import keep, landed, with_widening
 from dataforge.runtime.load import BATCH_ROWS, ParquetRows, load
 from dataforge.runtime.transform import check
 
@@ -36,6 +37,10 @@ def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
 
             def stream() -> list[LoadReport]:
                 plan = compile(config, {name: view.columns for name, view in views.items()}, context.values)
+                if reads_twice(plan):
+                    for name, view in views.items():
+                        if view.once:
+                            views[name] = keep(con, name, scratch / f"kept-{name}.parquet")
                 if config.checks or len(config.outputs) > 1:
                     rows = _spool(config, con, plan, context, scratch)
                     return [load(config, index, rows, context, scratch) for index in range(len(config.outputs))]
@@ -51,6 +56,14 @@ def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
             reports = with_widening(views.values(), stream)
         done(rows=sum(report.rows for report in reports), target=", ".join(report.target for report in reports))
         return {"loads": [asdict(report) for report in reports]}
+
+
+def reads_twice(plan: Plan) -> bool:
+    """Whether any relation of the plan is read from more than one place, so that a stream would not do."""
+    from sqlglot import exp
+
+    queries = [segment.query for segment in plan.segments if isinstance(segment, SqlSegment)]
+    return max(Counter(table.name for query in queries for table in query.find_all(exp.Table)).values()) > 1
 
 
 def _spool(

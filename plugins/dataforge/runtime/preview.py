@@ -13,7 +13,7 @@ from dataforge.config.pipeline import PipelineConfig
 from dataforge.runtime.checks import CheckResult, evaluate
 from dataforge.runtime.compile import Plan, compile, scope
 from dataforge.runtime.context import TaskContext
-from dataforge.runtime.extract import landed, with_widening
+from dataforge.runtime.extract import keep, landed, with_widening
 from dataforge.runtime.landing import land
 
 if TYPE_CHECKING:
@@ -63,24 +63,11 @@ def run(config: PipelineConfig, context: TaskContext, rows: int = 10) -> Preview
         with landed(config, config.inputs, context, scratch, (sample,), rows * SAMPLE_FACTOR) as (con, views):
             # kept on disk once, so that every step sees the same rows and a stream is read one time
             kept = {
-                name: with_widening([view], partial(_keep, con, Relation(name), sample / f"{name}.parquet"))
+                name: with_widening([view], partial(keep, con, name, sample / f"{name}.parquet"))
                 for name, view in views.items()
             }
-            columns = {
-                name: land(con, name, Files("parquet", (path,)), scratch=scratch).columns for name, path in kept.items()
-            }
+            columns = {name: view.columns for name, view in kept.items()}
             return _preview(con, compile(config, columns, context.values), rows, sample, context)
-
-
-def _keep(con: DuckDBPyConnection, relation: Relation, path: Path) -> Path:
-    from sqlglot import exp
-
-    from dataforge.runtime.engines.duckdb_ import write_parquet
-
-    write_parquet(con, sql.select(relation, exp.Star()), path)
-    # a stream that is registered under the name of the view would hide the view that comes after it
-    con.unregister(relation.name)
-    return path
 
 
 def _preview(con: DuckDBPyConnection, plan: Plan, rows: int, folder: Path, context: TaskContext) -> Preview:
