@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import postgres
 from benchmarks.measure import Figures, Run
-from benchmarks.outcome import Line
+from benchmarks.outcome import Line, Target
 from benchmarks.place import PYTHON, ROOT, Contestant, program
 
 TRANSFORMS = [
@@ -78,11 +78,9 @@ class Bench:
         """Return `dataforge run` of that config as a contestant; `connections` are Airflow connections by id."""
         path = self.folder("configs") / f"{config['dag_id']}.json"
         path.write_text(json.dumps(config, indent=2), encoding="utf-8")
-        environment = {
-            **self.our_environment,
-            **{f"AIRFLOW_CONN_{id_.upper()}": value for id_, value in connections.items()},
-        }
-        return Contestant(name, (PYTHON, "-m", "dataforge", "run", str(path), "--format", "json"), environment)
+        known = {f"AIRFLOW_CONN_{id_.upper()}": value for id_, value in connections.items()}
+        command = (PYTHON, "-m", "dataforge", "run", str(path), "--format", "json")
+        return Contestant(name, command, {**self.our_environment, **known})
 
     @property
     def our_environment(self) -> dict[str, str]:
@@ -97,13 +95,14 @@ class Bench:
             "AIRFLOW__DATAFORGE__SCRATCH_FOLDER": str(self.folder("scratch")),
         }
 
-    def dlt(self, name: str, module: str, *arguments: str, rows: int | None = None) -> Contestant:
-        """Return a dlt pipeline as a contestant, on the settings that were fastest here.
+    def dlt(self, name: str, module: str, *arguments: str, rows: int | None = None, files: int = 4) -> Contestant:
+        """Return a dlt pipeline as a contestant, by default on the settings that were fastest here.
 
-        Its files hold a quarter of the rows each, since dlt loads several files at once on connections of their own.
+        dlt loads several files at once, each on a connection and in a transaction of its own: four files are quicker
+        than one, and an error in one of them leaves the rows of the others in the table.
         """
-        quarter = max(1, (self.rows if rows is None else rows) // 4)
-        settings = {"DLT_DATA_DIR": str(self.folder("dlt")), "DATA_WRITER__FILE_MAX_ITEMS": str(quarter)}
+        each = max(1, (self.rows if rows is None else rows) // files + 1)
+        settings = {"DLT_DATA_DIR": str(self.folder("dlt")), "DATA_WRITER__FILE_MAX_ITEMS": str(each)}
         return Contestant(name, program(module, *arguments, home="dlt"), settings)
 
     def forget_dlt(self) -> None:
@@ -129,6 +128,12 @@ def line(each: Figures, rows: int) -> Line:
             "peak MB": each.peak_mb,
         },
     )
+
+
+def faster(found: Mapping[str, Figures], ours: Sequence[str], theirs: Sequence[str]) -> tuple[Target, ...]:
+    """Return the targets that each of ours must be faster than the fastest of theirs."""
+    best = min((found[name] for name in theirs), key=lambda each: each.seconds)
+    return tuple(Target(f"{name} ÷ {best.name}, rows/s", best.seconds / found[name].seconds, ">", 1) for name in ours)
 
 
 def expect_rows(got: str, expected: Sequence[str], who: str) -> None:

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -114,7 +115,9 @@ def prepare(folder: Path, options: argparse.Namespace) -> Demo:
     if not is_free(port):
         raise DemoError(f"port {port} is taken; choose another one with --port")
     (folder / "passwords.json").write_text(json.dumps({USER: PASSWORD}))
-    demo = Demo(folder, port, {**os.environ, **settings(folder, port, ports[1:], options.check)})
+    own = settings(folder, port, ports[1:], options.check)
+    demo = Demo(folder, port, {**os.environ, **own})
+    write_environment(folder / "environment", own)
     demo.logs.mkdir(parents=True, exist_ok=True)
     print("Preparing Airflow's database")
     with (demo.logs / "db-migrate.log").open("w") as log:
@@ -122,6 +125,13 @@ def prepare(folder: Path, options: argparse.Namespace) -> Demo:
         if subprocess.run(command, env=demo.environment, cwd=folder, stdout=log, stderr=log, check=False).returncode:
             raise DemoError(f"airflow db migrate failed\n{tail(demo.logs / 'db-migrate.log')}")
     return demo
+
+
+def write_environment(path: Path, own: Mapping[str, str]) -> None:
+    """Write the settings as a file for `. .airflow/environment`, so that a shell's `airflow` talks to this Airflow."""
+    path.touch(mode=0o600)
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in own.items()]
+    path.write_text("\n".join([*lines, f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"', ""]))
 
 
 def keep_secrets(folder: Path) -> dict[str, str]:
@@ -376,6 +386,9 @@ def print_rows(demo: Demo, destination: Mapping[str, Any]) -> None:
 def stay(demo: Demo) -> None:
     """Say where Airflow is and wait until someone stops the demo."""
     print(f"\nAirflow: {demo.url}    user {USER}    password {PASSWORD}")
+    print(
+        f"In a shell of its own: . {os.path.relpath(demo.home / 'environment')}   then airflow dags list, dataforge …"
+    )
     print(f"Drop a JSON config into {ROOT / 'configs'}: its DAG appears within seconds. Stop with Ctrl-C.")
     while True:
         time.sleep(3600)

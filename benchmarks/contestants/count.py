@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 TABLE = "select schema_name, table_name from duckdb_tables() where table_name = 'orders'"
-SUMS = "select count(*), cast(sum(amount) as decimal(20,2)), min(order_id), max(order_id), max(order_day), sum(length(note)) from {}"
+SUMS = """
+select count(*), cast(sum(amount) as decimal(20,2)), min(order_id), max(order_id), max(order_day), sum(length(note))
+from {}
+"""
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import TRANSFORMS, Bench, expect_rows, figures
+from benchmarks.bench import TRANSFORMS, Bench, expect_rows, faster, figures
 from benchmarks.measure import Run, alternate
-from benchmarks.outcome import Outcome, Target
+from benchmarks.outcome import Outcome
 from benchmarks.place import ROOT, Contestant, program
 from benchmarks.scenarios.csv_to_postgres import SUMS
 
@@ -43,11 +43,7 @@ def run(bench: Bench) -> Outcome:
 
         runs = alternate(contestants, bench.repeat, before, after, bench.tell)
     lines, found = figures(runs, rows)
-    best = min(found[DLT_ARROW].seconds, found[DLT_JSON].seconds)
-    targets = tuple(
-        Target(f"{name.split()[1]} ÷ the faster dlt, rows/s", best / found[name].seconds, ">", 1)
-        for name in (FUSED, STAGED)
-    )
+    targets = faster(found, (FUSED, STAGED), (DLT_ARROW, DLT_JSON))
     title = f"{rows:,} records of a local JSON API, pages of {PAGE_SIZE}, Link header → PostgreSQL append"
     return Outcome("api_to_postgres", title, lines, targets)
 

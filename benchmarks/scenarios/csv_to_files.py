@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.bench import TRANSFORMS, Bench, expect_rows, figures
+from benchmarks.bench import TRANSFORMS, Bench, expect_rows, faster, figures
 from benchmarks.measure import Run, alternate, run
-from benchmarks.outcome import Outcome, Target
+from benchmarks.outcome import Outcome
 from benchmarks.place import Contestant, program
 
 FUSED, STAGED, DLT = "DataForge fused", "DataForge staged", "dlt (Arrow)"
@@ -38,10 +38,7 @@ def compare(bench: Bench, scenario: str, title: str, destination: dict[str, Any]
 
     runs = alternate(contestants, bench.repeat, before, after, bench.tell)
     lines, found = figures(runs, bench.rows)
-    targets = tuple(
-        Target(f"{name.split()[1]} ÷ dlt, rows/s", found[DLT].seconds / found[name].seconds, ">", 1)
-        for name in (FUSED, STAGED)
-    )
+    targets = faster(found, (FUSED, STAGED), (DLT,))
     return Outcome(scenario, title, lines, targets)
 
 

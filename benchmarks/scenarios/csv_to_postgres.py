@@ -10,11 +10,13 @@ from benchmarks.outcome import Outcome, Target
 from benchmarks.place import Contestant
 
 TITLE = "{rows:,} rows × 12 mixed columns of CSV → rename, cast, filter, derive → PostgreSQL append"
-PSQL, FUSED, STAGED, DLT = "psql \\copy", "DataForge fused", "DataForge staged", "dlt (Arrow, ADBC)"
+PSQL, FUSED, STAGED = "psql \\copy", "DataForge fused", "DataForge staged"
+DLT, DLT_ONE = "dlt (Arrow, ADBC, 4 files)", "dlt (Arrow, ADBC, 1 file)"
 
 COPIED = """create table bench.copied (id bigint, customer text, email text, status text, amount numeric(12,2),
 quantity bigint, score double precision, is_gift boolean, order_date date, updated_at timestamp, sku text, note text)"""
-SUMS = "select count(*), sum(amount)::numeric(20,2), min({id}), max({id}), max({day}), sum(length(note)) from {table} where amount > 0"
+SUMS = """select count(*), sum(amount)::numeric(20,2), min({id}), max({id}), max({day}), sum(length(note))
+from {table} where amount > 0"""
 
 
 def run(bench: Bench) -> Outcome:
@@ -27,12 +29,14 @@ def run(bench: Bench) -> Outcome:
         ours(bench, FUSED, "fused", path.name),
         ours(bench, STAGED, "staged", path.name),
         bench.dlt(DLT, "dlt_csv", str(path), "postgres", server.url),
+        bench.dlt(DLT_ONE, "dlt_csv", str(path), "postgres", server.url, files=1),
     ]
     tables = {
         PSQL: ("bench.copied", "id", "updated_at::date"),
         FUSED: ("bench.fused", "order_id", "order_day"),
         STAGED: ("bench.staged", "order_id", "order_day"),
         DLT: ("bench_dlt.orders", "order_id", "order_day"),
+        DLT_ONE: ("bench_dlt.orders", "order_id", "order_day"),
     }
     sums: set[str] = set()
 
@@ -49,14 +53,20 @@ def run(bench: Bench) -> Outcome:
     lines, found = figures(runs, bench.rows)
     more = memory(bench)
     fused, staged = found[FUSED], found[STAGED]
+    dlt = min(found[DLT], found[DLT_ONE], key=lambda each: each.seconds)
     targets = (
         Target("fused ÷ psql \\copy, rows/s", found[PSQL].seconds / fused.seconds, ">=", 0.8),
         Target("staged ÷ psql \\copy, rows/s", found[PSQL].seconds / staged.seconds, ">=", 0.5),
-        Target("fused ÷ dlt, rows/s", found[DLT].seconds / fused.seconds, ">=", 2.5),
+        Target(f"fused ÷ {dlt.name}, rows/s", dlt.seconds / fused.seconds, ">=", 2.5),
         Target("peak memory, fused", fused.peak_mb, "<=", 500, "MB"),
         Target("peak memory, staged", staged.peak_mb, "<=", 500, "MB"),
         *(
-            Target(f"peak memory, 5 × the rows ÷ 1 ×, {each.name.split()[1]}", each.peak_mb / less.peak_mb, "<=", 1.15)
+            Target(
+                f"peak memory, 5 × the rows ÷ 1 ×, {each.name.split()[1].strip(',')}",
+                each.peak_mb / less.peak_mb,
+                "<=",
+                1.15,
+            )
             for each, less in zip(more, (fused, staged), strict=True)
         ),
     )
@@ -65,7 +75,10 @@ def run(bench: Bench) -> Outcome:
         TITLE.format(rows=bench.rows),
         (*lines, *(line(each, bench.rows * 5) for each in more)),
         targets,
-        (f"PostgreSQL {server.version}. psql copies into a table that is there; the others make theirs.",),
+        (
+            f"PostgreSQL {server.version}. psql copies into a table that is there; the others make theirs.",
+            "dlt with several files loads them in several transactions at once; ours and psql's is one.",
+        ),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.bench import TRANSFORMS, Bench, expect_rows, figures
+from benchmarks.bench import TRANSFORMS, Bench, expect_rows, faster, figures
 from benchmarks.measure import Run, alternate
-from benchmarks.outcome import Outcome, Target
+from benchmarks.outcome import Outcome
 from benchmarks.place import Contestant
 from benchmarks.scenarios.csv_to_postgres import COPIED, SUMS
 
@@ -44,14 +44,10 @@ def run(bench: Bench) -> Outcome:
 
     runs = alternate(contestants, bench.repeat, before, after, bench.tell)
     lines, found = figures(runs, bench.rows)
-    targets = tuple(
-        Target(f"{name.split()[1]} ÷ dlt, rows/s", found[DLT].seconds / found[name].seconds, ">", 1)
-        for name in (FUSED, STAGED)
-    )
+    targets = faster(found, (FUSED, STAGED), (DLT,))
     server.query("drop schema bench_source cascade", "drop schema bench cascade", "drop schema bench_dlt cascade")
-    return Outcome(
-        "postgres_to_postgres", f"{bench.rows:,} rows, PostgreSQL → PostgreSQL on the same server", lines, targets
-    )
+    title = f"{bench.rows:,} rows, PostgreSQL → PostgreSQL on the same server"
+    return Outcome("postgres_to_postgres", title, lines, targets)
 
 
 def ours(bench: Bench, name: str, table: str, execution: str) -> Contestant:

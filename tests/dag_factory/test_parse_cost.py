@@ -1,4 +1,4 @@
-"""What a DAG parse may cost, in seconds of the processor, so that a busy machine does not count."""
+"""What a DAG parse imports and reads; what that costs in seconds, `benchmarks/run parse` tells."""
 
 from __future__ import annotations
 
@@ -79,17 +79,7 @@ def test_a_parse_imports_nothing_heavy_that_airflow_has_not_imported(pipeline: M
         assert any(name.startswith("dataforge") for name in names)
 
 
-def test_our_part_of_importing_a_dag_file_is_at_most_60_milliseconds() -> None:
-    code = (
-        f"import json, sys, time\n{AIRFLOW}\nbegan = time.process_time()\nimport dataforge.dag_factory.stub\n"
-        "print(json.dumps(time.process_time() - began))"
-    )
-    assert min(python(code) for _ in range(3)) <= 0.060
-
-
-def test_a_task_parses_its_own_config_among_a_thousand_in_at_most_50_milliseconds(
-    pipeline: Make, put: Put, tmp_path: Path
-) -> None:
+def test_a_task_parses_only_its_own_config_among_a_thousand(pipeline: Make, put: Put, tmp_path: Path) -> None:
     for number in range(1000):
         put(f"p{number}.json", schedule="0 6 * * *", start_date="2025-01-01")
     environment = {
@@ -105,37 +95,28 @@ def test_a_task_parses_its_own_config_among_a_thousand_in_at_most_50_millisecond
     host = f"import json, time, runpy\n{AIRFLOW}\n"
     bundle = (
         f"{host}from dataforge.bundle import ConfigBundle\nimport dataforge.dag_factory.stub\n"
-        "began = time.process_time()\n"
         f"bundle = ConfigBundle(name='p', version={version!r})\nbundle.initialize()\n"
         f"found = runpy.run_path(str(bundle.path / {name!r}))\n"
-        "took = time.process_time() - began\n"
-        "print(json.dumps([took, [v.dag_id for v in found.values() if isinstance(v, DAG)]]))"
+        "print(json.dumps([[v.dag_id for v in found.values() if isinstance(v, DAG)]]))"
     )
     loader = (
         f"{host}import dataforge.dag_factory.loader as loader\n"
-        "began = time.process_time()\nfound = loader.load()\ntook = time.process_time() - began\n"
-        "print(json.dumps([took, [v.dag_id for v in found.values()]]))"
+        "found = loader.load()\n"
+        "print(json.dumps([[v.dag_id for v in found.values()]]))"
     )
     python(loader, **environment)
     environment["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = "p500"
     for code in (bundle, loader):
-        runs = [python(code, **environment) for _ in range(2)]
-        assert runs[0][1] == ["p500"]
-        assert min(took for took, _ in runs) <= 0.050, code
+        assert python(code, **environment) == [["p500"]]
 
 
-def test_a_thousand_configs_are_parsed_in_at_most_five_seconds_and_again_much_faster(put: Put, tmp_path: Path) -> None:
+def test_a_thousand_configs_are_parsed_and_parsed_again(put: Put, tmp_path: Path) -> None:
     for number in range(1000):
         put(f"p{number}.json", schedule="0 6 * * *", start_date="2025-01-01")
-    code = (
-        f"import json, time\n{AIRFLOW}\nbegan = time.process_time()\nfrom dataforge.dag_factory.loader import load\n"
-        "count = len(load())\nprint(json.dumps([count, time.process_time() - began]))"
-    )
+    code = f"import json\n{AIRFLOW}\nfrom dataforge.dag_factory.loader import load\nprint(json.dumps(sorted(dag.dag_id for dag in load().values())))"
     home = {"AIRFLOW_HOME": str(tmp_path / "home")}
     first, second = python(code, **home), python(code, **home)
-    assert first[0] == second[0] == 1000
-    assert min(first[1], second[1]) <= 5.0
-    assert second[1] < first[1]
+    assert first == second == sorted(f"p{number}" for number in range(1000))
 
 
 def test_processes_with_different_hash_seeds_build_equal_dags(pipeline: Make) -> None:

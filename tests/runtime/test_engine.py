@@ -198,9 +198,7 @@ def test_a_python_transform_runs_between_sql_steps(con: duckdb.DuckDBPyConnectio
         {"type": "aggregate", "group_by": ["g"], "columns": {"total": "sum(id)", "n": "count(*)"}},
         {"type": "sort", "by": "g"},
     )
-    expected = [
-        {"g": g, "total": 4 * sum(range(g, 200_000, 3)), "n": len(range(g, 200_000, 3))} for g in (0, 1)
-    ]
+    expected = [{"g": g, "total": 4 * sum(range(g, 200_000, 3)), "n": len(range(g, 200_000, 3))} for g in (0, 1)]
     found = [{key: int(value) for key, value in row.items()} for row in run(con, plan).read_all().to_pylist()]
     assert found == expected
 

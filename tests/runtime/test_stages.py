@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from dataforge.settings import get_settings
 
 
 @pytest.fixture
-def configs(home: Path) -> Iterator[Path]:
+def configs(home: Path) -> Path:
     folder = home / "configs"
     folder.mkdir(parents=True)
     get_settings.cache_clear()
-    yield folder
+    return folder
 
 
 def pipeline(**changes: Any) -> PipelineConfig:
@@ -80,7 +80,9 @@ class TestTypes:
 class TestSeveral:
     def test_two_destinations_get_the_same_rows(self, configs: Path, home: Path, execution: str) -> None:
         (configs / "numbers.csv").write_text("n\n1\n2\n")
-        destinations = [{"type": "duckdb", "table": name, "write_disposition": "replace"} for name in ("numbers", "twin")]
+        destinations = [
+            {"type": "duckdb", "table": name, "write_disposition": "replace"} for name in ("numbers", "twin")
+        ]
         run(pipeline(destination=destinations), execution)
         assert stored(home) == stored(home, "SELECT * FROM twin ORDER BY ALL") == [(1,), (2,)]
 

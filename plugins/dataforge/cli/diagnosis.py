@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from dataforge.errors import DataForgeError
+from dataforge.errors import ConfigError, DataForgeError
 from dataforge.settings import config_option, get_settings
 
 
@@ -128,6 +128,13 @@ def _connections() -> Iterator[Diagnosis]:
         try:
             found = lookup(connection)
             yield Diagnosis(f"connection {connection}", "ok", f"type {found.type}, used by {', '.join(users)}")
+        except ConfigError as error:
+            problem = error.problems[0]
+            yield Diagnosis(
+                f"connection {connection}",
+                "warning",
+                f"{problem.message} (used by {', '.join(users)}); {problem.suggestion}",
+            )
         except DataForgeError as error:
             yield Diagnosis(f"connection {connection}", "warning", f"{error} (used by {', '.join(users)})")
 
