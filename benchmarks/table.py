@@ -25,10 +25,10 @@ def text(outcome: Outcome) -> str:
     return "\n".join(parts)
 
 
-def page(outcomes: Iterable[Outcome], machine: Mapping[str, Any]) -> str:
-    """Return docs/benchmarks.md."""
-    outcomes = tuple(outcomes)
-    targets = [target for outcome in outcomes for target in outcome.targets]
+def page(measured: Iterable[tuple[Outcome, str]], machine: Mapping[str, Any]) -> str:
+    """Return docs/benchmarks.md, given each outcome with the time it was measured."""
+    measured = tuple(measured)
+    targets = [target for outcome, _ in measured for target in outcome.targets]
     missed = [target for target in targets if not target.met]
     parts = [
         "# Benchmarks",
@@ -39,8 +39,8 @@ def page(outcomes: Iterable[Outcome], machine: Mapping[str, Any]) -> str:
         "",
         *_markdown(["", ""], [[name, str(value)] for name, value in machine.items()]),
     ]
-    for outcome in outcomes:
-        parts += ["", f"## {outcome.scenario}", "", outcome.title]
+    for outcome, made in measured:
+        parts += ["", f"## {outcome.scenario}", "", outcome.title, "", f"Measured {made}."]
         if outcome.failed:
             parts += ["", f"This scenario failed: {outcome.failed.splitlines()[0]}"]
             continue

@@ -79,5 +79,6 @@ class ParquetRows:
         import pyarrow.parquet as pq
 
         for path in self.paths:
-            with pq.ParquetFile(path) as file:
+            # without buffering ahead, memory stays that of one row group however long the file is
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 yield from file.iter_batches(batch_size=BATCH_ROWS)

@@ -25,6 +25,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from dataforge.components.base import Connection
 from dataforge.errors import DataForgeError, TerminalError, TransientError
 from dataforge.settings import Settings
+from dataforge.sources._http_session import open_session
 
 TRIES = 3
 FIRST_WAIT = 1.0
@@ -74,16 +75,12 @@ class Client:
     _last: float = field(default=0.0)
 
     def open(self, headers: Mapping[str, str]) -> None:
-        """Make the session from the connection's hook."""
-        from airflow.providers.http.hooks.http import HttpHook
-
+        """Make the session of the connection."""
         self._adapter = _adapter_class()(self.settings.allow_private_hosts)
-        hook = HttpHook(method="GET", http_conn_id=self.connection.id, adapter=self._adapter, tcp_keep_alive=False)
         try:
-            self._session = hook.get_conn()
+            self._session, self._base = open_session(self.connection, self._adapter)
         except ValueError as error:
             raise TerminalError(f"connection {self.connection.id!r}: {error}") from None
-        self._base = hook.base_url
         self._session.headers.update({"Accept": "application/json, application/x-ndjson;q=0.9, */*;q=0.1", **headers})
         self._session.mount("http://", self._adapter)
         self._session.mount("https://", self._adapter)
