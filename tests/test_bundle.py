@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,6 @@ def test_large_folders_are_packed_into_few_files_and_invalid_configs_stay_apart(
     from dataforge.settings import get_settings
 
     monkeypatch.setenv("AIRFLOW__DATAFORGE__SHARD_ABOVE", "20")
-    monkeypatch.setattr("dataforge.bundle.SHARD_SIZE", 10)
     get_settings.cache_clear()
     for number in range(20):
         put(f"p{number:02}.json")
@@ -231,6 +231,45 @@ def test_large_folders_are_packed_into_few_files_and_invalid_configs_stay_apart(
     opened.refresh()
     changed = {name for name in packed if (opened.path / name).stat().st_mtime_ns != before[name]}
     assert changed == {home}
+
+
+def test_many_configs_that_arrive_at_once_are_read_over_several_refreshes(
+    bundle: Open, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = bundle()
+    for number in range(60):
+        put(f"p{number:02}.json")
+    monkeypatch.setattr("dataforge.bundle.PORTION_SECONDS", 0)
+    opened.refresh()
+    first = stubs(opened)
+    assert len(first) == 1
+    assert first <= {f"shards_8/{number:04}.py" for number in range(8)}, "packed as all of them will be"
+    monkeypatch.setattr("dataforge.bundle.PORTION_SECONDS", 60)
+    opened.refresh()
+    found = [dag_id for name in stubs(opened) for dag_id in load(opened.path / name)]
+    assert sorted(found) == [f"p{number:02}" for number in range(60)]
+
+
+def test_a_stub_changed_soon_after_it_was_written_is_newer_than_the_parse_under_way(bundle: Open, put: Put) -> None:
+    put("a.json")
+    opened = bundle()
+    stub = opened.path / "a.json.py"
+    put("a.json", description="changed while Airflow parses it")
+    opened.refresh()
+    assert stub.stat().st_mtime > time.time(), "else Airflow would take it for parsed and not look again"
+    os.utime(stub, (time.time() - 3600,) * 2)
+    put("a.json", description="changed later")
+    opened.refresh()
+    assert stub.stat().st_mtime <= time.time()
+
+
+def test_stubs_that_nobody_remembers_are_removed_at_the_next_start(bundle: Open, put: Put) -> None:
+    put("a.json")
+    opened = bundle()
+    (opened.base_dir / "inventory.sqlite").unlink()
+    (opened.tracking / "shards_2").mkdir()
+    (opened.tracking / "shards_2" / "0000.py").write_text("# of another release")
+    assert stubs(bundle()) == {"a.json.py"}
 
 
 def test_old_snapshots_that_no_task_used_are_removed(bundle: Open, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:

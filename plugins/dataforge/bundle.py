@@ -3,10 +3,10 @@
     AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST='[{"name": "pipelines", "classpath": "dataforge.bundle.ConfigBundle",
       "kwargs": {"path": "configs", "refresh_interval": 2}}]'
 
-Airflow reads only Python files, so the bundle writes one small stub for each config (for large folders one for about a
-hundred). A config that can't be used has a stub that raises: Airflow shows its text under the config's own name, and no
-file can hide another. Every state of the folder is a snapshot of hard links, named by its content; a run keeps the
-snapshot that it began with.
+Airflow reads only Python files, so the bundle writes one small stub for each config, for large folders one for several.
+A config that can't be used has a stub that raises: Airflow shows its text under the config's own name, and no file can
+hide another. Every state of the folder is a snapshot of hard links, named by its content; a run keeps the snapshot that
+it began with.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import math
 import os
 import shutil
 import sqlite3
@@ -27,12 +28,19 @@ from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion, ge
 from dataforge.dag_factory.inventory import Inventory, Ready, error, invalid, ready, shard
 from dataforge.settings import airflow_home, get_settings
 
-SHARD_SIZE = 100
-"""Pipelines in one DAG file, about, once a folder is large."""
+PORTION_SECONDS = 2.0
+"""Time in one refresh for reading configs: Airflow's DAG processor does nothing else meanwhile. The rest is for the
+next refresh, so that a large folder that arrives at once shows bit by bit."""
+
+MANY = 100
+"""Configs above which all are read from the memory at once, not one by one."""
 
 KEEP_SNAPSHOTS = 50
 KEEP_SECONDS = 7 * 86_400
 """Snapshots that no task ever used are removed when they are older than this and not among the newest."""
+
+RECENT_SECONDS, PARSE_SECONDS = 60.0, 2.0
+"""A DAG file written so recently may be in Airflow's hands now, and is for no longer than that."""
 
 HEADER = "# Made by DataForge: an airflow dag file. Change the JSON config, not this file.\n"
 MAX_NAME_BYTES = 240
@@ -78,18 +86,19 @@ class ConfigBundle(BaseDagBundle):
     def refresh(self) -> None:
         """Bring the stubs up to date with the configs; costs one stat for each config when nothing changed."""
         if self.version is None and self.inventory.stale():
-            self._follow(repair=False)
+            self._follow(repair=False, seconds=PORTION_SECONDS)
 
-    def _follow(self, *, repair: bool) -> None:
+    def _follow(self, *, repair: bool, seconds: float = math.inf) -> None:
         """Read what changed and write its stubs; `repair` compares all stubs with what is on disk."""
         with self.lock(), self.inventory.transaction() as con:
             before, old_shards = _homes(con), _shards(con)
-            touched = self.inventory.update(con, recheck=not repair)
-            shards = _choose_shards(con, old_shards)
+            touched = self.inventory.update(con, recheck=not repair, seconds=seconds)
+            shards = _choose_shards(con, old_shards, self.inventory.unread)
             after = _homes(con)
             if repair or shards != old_shards:
                 names = {name for name, _ in after.values()} | {_error_name(con, path) for path in invalid(con)}
                 names |= {name for (name,) in con.execute("SELECT path FROM stubs")}
+                names |= {file.relative_to(self.tracking).as_posix() for file in self.tracking.rglob("*.py")}
             else:
                 names = {name for name, path in (*before.values(), *after.values()) if path in touched}
                 names |= {name for path in touched for name in (_name(path), _name(path, ".errors"))}
@@ -185,13 +194,16 @@ def configs_folder(path: str | None) -> Path:
 def write_file(path: Path, text: str) -> None:
     """Replace a file at once, with a time at least one whole second after the one it replaces.
 
-    Compiled Python is looked up by the source's size and second, so two edits within a second would share it.
+    Compiled Python is looked up by the source's size and second, so two edits within a second would share it. One that
+    was written not long ago may just be being parsed: it gets a time to come, since Airflow takes no file for changed
+    that is older than the end of its last parse, and would show the change only at the next full round.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     with contextlib.suppress(FileNotFoundError):
-        earliest = int(path.stat().st_mtime) + 1
+        before, now = path.stat().st_mtime, time.time()
+        earliest = max(int(before) + 1, now + PARSE_SECONDS if before > now - RECENT_SECONDS else 0)
         if temporary.stat().st_mtime < earliest:
             os.utime(temporary, (earliest, earliest))
     temporary.replace(path)
@@ -201,7 +213,7 @@ def _homes(con: sqlite3.Connection) -> dict[str, tuple[str, str]]:
     """Return each DAG's stub name and config path."""
     shards = _shards(con)
     rows = con.execute("SELECT dag_id, path FROM pipelines WHERE in_force AND text != ''")
-    return {dag_id: (_shard_name(dag_id, shards) if shards else _name(path), path) for dag_id, path in rows}
+    return {dag_id: (_shard_name(path, shards) if shards else _name(path), path) for dag_id, path in rows}
 
 
 def _shards(con: sqlite3.Connection) -> int:
@@ -209,16 +221,21 @@ def _shards(con: sqlite3.Connection) -> int:
     return int(con.execute("SELECT shards FROM about").fetchone()[0])
 
 
-def _choose_shards(con: sqlite3.Connection, now: int) -> int:
-    """Decide how many files to pack into, reluctant to change: each change moves DAGs to other files."""
-    count = con.execute("SELECT count(*) FROM pipelines WHERE in_force").fetchone()[0]
+def _choose_shards(con: sqlite3.Connection, now: int, unread: int) -> int:
+    """Decide how many files to pack into, reluctant to change: each change moves all DAGs to other files.
+
+    About the square root of the number of pipelines: each file costs Airflow a process when all are read anew, and each
+    pipeline costs its neighbours in the file a look when it is edited.
+    """
+    count = unread + con.execute("SELECT count(*) FROM pipelines WHERE in_force").fetchone()[0]
     limit = get_settings().shard_above
+    best = math.sqrt(count)
     if count <= limit * (0.8 if now else 1.0):
         wanted = 0
-    elif now and SHARD_SIZE / 4 <= count / now <= SHARD_SIZE * 2:
+    elif now and now / 2.5 <= best <= now * 2.5:
         wanted = now
     else:
-        wanted = 1 << max(1, (count // SHARD_SIZE).bit_length())
+        wanted = 1 << round(math.log2(best))
     con.execute("UPDATE about SET shards = ?", (wanted,))
     return wanted
 
@@ -231,8 +248,8 @@ def _name(path: str, mark: str = "") -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _shard_name(dag_id: str, shards: int) -> str:
-    return f"shards_{shards}/{shard(dag_id, shards):04d}.py"
+def _shard_name(path: str, shards: int) -> str:
+    return f"shards_{shards}/{shard(path, shards):04d}.py"
 
 
 def _error_name(con: sqlite3.Connection, path: str) -> str:
@@ -245,7 +262,7 @@ def _sources(con: sqlite3.Connection, names: set[str], homes: Mapping[str, tuple
     shards = _shards(con)
     found: dict[str, list[Ready]] = {}
     paths = {path for name, path in homes.values() if name in names}
-    for one in ready(con) if len(paths) > SHARD_SIZE else (one for path in sorted(paths) for one in ready(con, path)):
+    for one in ready(con) if len(paths) > MANY else (one for path in sorted(paths) for one in ready(con, path)):
         if (name := homes[one.dag_id][0]) in names:
             found.setdefault(name, []).append(one)
     texts = {name: _stub(pipelines, readable=not shards) for name, pipelines in found.items()}

@@ -88,13 +88,17 @@ class CheckFailure:
     checked: int
     examples: tuple[dict[str, object], ...] = field(default=())
 
+    def __str__(self) -> str:
+        shown = ", ".join(str(example) for example in self.examples)
+        return bounded(f"check {self.check}: {self.message}" + (f"; for example {shown}" if shown else ""), 600)
+
 
 class CheckFailed(TerminalError):
     """Checks of severity "fail" found violations; nothing was loaded."""
 
     def __init__(self, failures: Iterable[CheckFailure]) -> None:
         self.failures = tuple(failures)
-        super().__init__("; ".join(failure.message for failure in self.failures))
+        super().__init__("; ".join(map(str, self.failures)))
 
     def __reduce__(self) -> tuple[type[CheckFailed], tuple[tuple[CheckFailure, ...]]]:
         return type(self), (self.failures,)

@@ -12,7 +12,9 @@ from configparser import ConfigParser, Error
 from functools import cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dataforge.errors import ConfigError, Problem
 
 ENV_PREFIX = "AIRFLOW__DATAFORGE__"
 
@@ -55,7 +57,7 @@ class Settings(BaseModel):
     memory_limit_mb: int = Field(default=192, ge=64, description="Memory of the embedded engine, in MiB, per task.")
     threads: int = Field(default=2, ge=1, description="Threads of the embedded engine, per task.")
     shard_above: int = Field(
-        default=500, ge=1, description="Above this number of configs the bundle packs several into one DAG file."
+        default=50, ge=1, description="Above this number of configs the bundle packs several into one DAG file."
     )
     max_config_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest accepted config file, in bytes.")
     max_response_bytes: int = Field(
@@ -87,7 +89,17 @@ def from_mapping(values: dict[str, str]) -> Settings:
 @cache
 def get_settings() -> Settings:
     """Return the deployment's settings; read once per process (`get_settings.cache_clear()` reads them again)."""
-    return from_mapping({**_config_section("dataforge"), **_environment()})
+    try:
+        return from_mapping({**_config_section("dataforge"), **_environment()})
+    except ValidationError as error:
+        raise ConfigError(
+            Problem(
+                "invalid-setting",
+                f"[dataforge] {wrong['loc'][0]} is {str(wrong['input'])[:100]!r}: {wrong['msg'].lower()}",
+                suggestion=f"change it in airflow.cfg or in {ENV_PREFIX}{str(wrong['loc'][0]).upper()}",
+            )
+            for wrong in error.errors(include_url=False)
+        ) from None
 
 
 def config_option(section: str, option: str) -> str | None:

@@ -137,8 +137,59 @@ class TestRun:
         assert "order.csv" in result.stderr
         assert "Traceback" not in result.stderr
 
+    def test_checks_are_in_the_result_with_examples(self, configs: Path) -> None:
+        warning = {"type": "not_null", "columns": ["amount"], "severity": "warn"}
+        for execution in ("staged", "fused"):
+            config = write(configs, "orders", execution=execution, transforms=[], checks=[warning])
+            result = dataforge(configs, "run", config, "--format", "json")
+            (check,) = json.loads(result.stdout)["checks"]
+            assert (check["violations"], check["checked"], check["passed"]) == (1, 3, False)
+            assert check["examples"][0]["id"] == 2
+            assert "check warning" in result.stderr
+        failing = write(configs, "orders", transforms=[], checks=[{**warning, "severity": "fail"}])
+        result = dataforge(configs, "run", failing, "--format", "json")
+        report = json.loads(result.stdout)
+        assert (result.returncode, report["status"], report["checks"][0]["violations"]) == (3, "failed", 1)
+        assert "'id': 2" in result.stderr
+
+    def test_a_row_count_check_fails_where_there_is_nothing_to_load(self, configs: Path) -> None:
+        (configs / "orders.csv").write_text("")
+        empty = dataforge(configs, "run", write(configs, "orders"))
+        assert (empty.returncode, "nothing loaded" in empty.stderr) == (0, True)
+        counted = dataforge(configs, "run", write(configs, "orders", checks=[{"type": "row_count", "min": 1}]))
+        assert (counted.returncode, "row_count" in counted.stderr) == (3, True)
+
+    def test_what_can_not_be_meant_is_a_usage_error(self, configs: Path) -> None:
+        config = write(configs, "orders")
+        assert dataforge(configs, "run", configs / "nothing.json").returncode == 2
+        assert dataforge(configs, "run", configs).returncode == 2
+        backwards = dataforge(configs, "run", config, "--interval", "2024-02-01", "2024-01-01")
+        assert (backwards.returncode, "before it starts" in backwards.stderr) == (1, True)
+
+    def test_a_wrong_setting_is_said_in_a_sentence(self, configs: Path) -> None:
+        result = dataforge(configs, "run", write(configs, "orders"), AIRFLOW__DATAFORGE__THREADS="many")
+        assert result.returncode == 1
+        assert "threads is 'many'" in result.stderr
+        assert "Traceback" not in result.stderr
+
 
 class TestValidate:
+    def test_one_bad_param_hides_no_other_file(self, configs: Path) -> None:
+        write(configs, "good")
+        write(configs, "bad", params={"name": {"type": "string", "minimum": 3, "default": "abcd"}})
+        result = dataforge(configs, "validate", configs)
+        assert result.returncode == 1
+        assert "minimum is for numbers" in result.stdout
+        assert "1 valid pipelines in 2 files" in result.stdout
+
+    @pytest.mark.timeout(60)
+    def test_a_config_of_a_great_many_unknown_keys_is_checked_in_time(self, configs: Path) -> None:
+        path = configs / "many.json"
+        path.write_text(json.dumps({"dag_id": "many", **{f"k{n}": n for n in range(50_000)}}))
+        result = dataforge(configs, "validate", path)
+        assert result.returncode == 1
+        assert "unknown-key" in result.stdout
+
     def test_a_sound_folder_has_no_findings(self, configs: Path) -> None:
         write(configs, "orders")
         result = dataforge(configs, "validate", configs)
@@ -220,7 +271,7 @@ def test_new_writes_a_config_that_validates(configs: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert dataforge(configs, "validate", path).returncode == 0
     again = dataforge(configs, "new", path)
-    assert (again.returncode, "exists already" in again.stderr) == (3, True)
+    assert (again.returncode, "exists already" in again.stderr) == (2, True)
 
 
 def test_components_describe_themselves(configs: Path) -> None:

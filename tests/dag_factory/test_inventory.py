@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from dataforge.dag_factory import inventory as module
 from dataforge.dag_factory.inventory import Inventory, errors, ready
 
 Put = Callable[..., Path]
@@ -21,9 +20,9 @@ def inventory(folder: Path, tmp_path: Path) -> Inventory:
     return Inventory(folder, tmp_path / "memory" / "inventory.sqlite")
 
 
-def update(inventory: Inventory) -> set[str]:
+def update(inventory: Inventory, **seconds: float) -> set[str]:
     with inventory.transaction() as con:
-        return inventory.update(con)
+        return inventory.update(con, **seconds)  # type: ignore[arg-type]  # recheck is the one bool
 
 
 def names(inventory: Inventory) -> list[str]:
@@ -215,20 +214,33 @@ def test_nothing_is_remembered_of_an_update_that_failed(inventory: Inventory, pu
     assert update(inventory) == {"a.json"}
 
 
-def test_compiling_sql_is_spread_over_updates_when_there_is_much(
-    inventory: Inventory, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compiling_sql_is_spread_over_updates_when_there_is_much(inventory: Inventory, put: Put) -> None:
     for number in range(3):
         put(f"p{number}.json")
-    monkeypatch.setattr(module, "SQL_SECONDS", -1)
-    assert len(update(inventory)) == 3
+    assert len(update(inventory, sql_seconds=-1)) == 3
     assert names(inventory) == ["p0", "p1", "p2"], "pipelines run before their SQL is shown"
     assert inventory.stale()
-    monkeypatch.setattr(module, "SQL_SECONDS", 60)
-    assert len(update(inventory)) == 3
+    assert len(update(inventory, sql_seconds=60)) == 3
     with inventory.transaction() as con:
         assert all('"amount" > 0' in one.sql for one in ready(con))
     assert not inventory.stale()
+
+
+def test_many_changed_files_are_read_bit_by_bit_and_edits_come_before_new_ones(inventory: Inventory, put: Put) -> None:
+    for number in range(3):
+        put(f"old{number}.json")
+    update(inventory)
+    for number in range(5):
+        put(f"new{number}.json")
+    put("old1.json", description="changed")
+    assert update(inventory, seconds=-1) == {"old1.json"}
+    assert inventory.unread == 5
+    rounds = 0
+    while inventory.stale():
+        update(inventory, seconds=-1)
+        rounds += 1
+    assert rounds == 5
+    assert names(inventory) == [f"new{number}" for number in range(5)] + [f"old{number}" for number in range(3)]
 
 
 def test_one_pipeline_is_found_without_reading_the_others(inventory: Inventory, put: Put) -> None:

@@ -208,6 +208,14 @@ def test_bytes_that_do_not_fit_the_encoding_are_told(data: Path, context: MakeCo
         ("a,b\n1,NA\n2,\n", {"null_values": ["", "NA"]}, [(1, None), (2, None)]),
         ("title\n\na,b\n1,x\n", {"skip_rows": 2}, [(1, "x")]),
         ("# note\na,b\n1,x\n# end\n", {"comment": "#"}, [(1, "x")]),
+        ("a;b\n1,5;2,5\n3,5;4,5\n", {}, [("1,5", "2,5"), ("3,5", "4,5")]),
+        ("a;b\n1;x, y\n2;z, w\n", {}, [(1, "x, y"), (2, "z, w")]),
+        ('a,b\n"x;y",1\n"z;w",2\n', {}, [("x;y", 1), ("z;w", 2)]),
+        ('a,b\n5" pipe,1\n', {}, [('5" pipe', 1)]),
+        ("a,b\n'tis,1\n", {}, [("'tis", 1)]),
+        ("a,b\n'x,1',2\n'y,2',3\n", {}, [("x,1", 2), ("y,2", 3)]),
+        ('a,b\n"say \\"hi\\"",1\n"no",2\n', {}, [('say "hi"', 1), ("no", 2)]),
+        ("a,b\n1,\n,2\n", {}, [(1, None), (None, 2)]),
         ("only\nhello world\nmore words here\n", {}, [("hello world",), ("more words here",)]),
         ('a,b\r\n"two\r\nlines",1\r\n', {}, [("two\r\nlines", 1)]),
         ("a,b\n", {}, []),
@@ -218,6 +226,25 @@ def test_dialects_are_detected_or_given(
 ) -> None:
     (data / "a.csv").write_text(text, newline="")
     assert read({"type": "csv", "path": "a.csv", **options}, context()) == rows
+
+
+def test_unusual_quotes_far_behind_the_first_rows_are_detected(data: Path, context: MakeContext) -> None:
+    lines = [f"{number},value number {number}" for number in range(8000)]
+    (data / "a.csv").write_text("\n".join(["id,v", *lines, *["1,'x,y'"] * 3]) + "\n")
+    found = read({"type": "csv", "path": "a.csv"}, context())
+    assert [value for _, value in found[8000:]] == ["x,y"] * 3
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_dialect_is_detected_in_files_longer_than_what_is_looked_at(
+    data: Path, context: MakeContext, delimiter: str
+) -> None:
+    note = f'"a ""quoted""{delimiter} and\nbroken note"'
+    lines = [delimiter.join((str(number), note, "1.5")) for number in range(3000)]
+    (data / "a.csv").write_text("\n".join([delimiter.join(("id", "note", "v")), *lines]) + "\n")
+    rows = read({"type": "csv", "path": "a.csv"}, context())
+    assert len(rows) == 3000
+    assert {note for _, note, _ in rows} == {f'a "quoted"{delimiter} and\nbroken note'}
 
 
 def test_many_files_are_one_source(data: Path, context: MakeContext) -> None:

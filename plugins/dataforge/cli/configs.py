@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 
 from dataforge.cli.loading import read_one, use_root
 from dataforge.cli.output import print_json, print_sql
+from dataforge.cli.usage import UsageError
 from dataforge.components.base import ComponentConfig
 from dataforge.components.registry import DESTINATIONS, SOURCES
-from dataforge.errors import TerminalError
 
 
 def validate(arguments: argparse.Namespace) -> int:
@@ -108,9 +109,9 @@ def new(arguments: argparse.Namespace) -> int:
     source, destination = SOURCES.get(arguments.source), DESTINATIONS.get(arguments.destination)
     path: Path = arguments.path if arguments.path.suffix == ".json" else arguments.path.with_suffix(".json")
     if path.exists():
-        raise TerminalError(f"{str(path)!r} exists already; choose another name")
+        raise UsageError(f"{str(path)!r} exists already; choose another name")
     config = {
-        "dag_id": path.stem,
+        "dag_id": _dag_id(path.stem),
         "description": "What this pipeline is for.",
         "schedule": None,
         "source": _first_values(source.config),
@@ -122,6 +123,12 @@ def new(arguments: argparse.Namespace) -> int:
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {path}; next: edit it, then `dataforge preview {path}`")
     return 0
+
+
+def _dag_id(stem: str) -> str:
+    """Return the nearest valid name: letters, digits, `_`, `.` and `-`, beginning with a letter."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+|\\.{2,}", "_", stem).lstrip("0123456789_.-")
+    return name[:200] or "pipeline"
 
 
 def _first_values(model: type[ComponentConfig]) -> Mapping[str, Any]:

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataforge.errors import ConfigError, Problem, TerminalError
+from dataforge.cli.usage import UsageError
+from dataforge.errors import ConfigError, Problem
 from dataforge.settings import ENV_PREFIX, get_settings
 
 if TYPE_CHECKING:
     from dataforge.config.files import FileResult, Loaded
+    from dataforge.config.findings import Finding
 
 
 def configs_root(path: Path) -> Path:
@@ -41,12 +43,12 @@ def use_root(path: Path) -> Path:
 
 
 def read_one(path: Path) -> FileResult:
-    """Read one config file with its defaults; warnings go to standard error. TerminalError when there is no file."""
+    """Read one config file with its defaults; warnings go to standard error. UsageError when there is no file."""
     from dataforge.config.files import read_file
     from dataforge.config.report import as_text
 
     if not path.is_file():
-        raise TerminalError(f"there is no config file {str(path)!r}")
+        raise UsageError(f"there is no config file {str(path)!r}")
     result = read_file(path, root=use_root(path))
     if result.findings:
         print(as_text(result.findings), file=sys.stderr)
@@ -57,7 +59,7 @@ def load_one(path: Path, dag_id: str | None = None) -> Loaded:
     """Return the one valid pipeline of a file, or the one named; findings are printed and stop the command."""
     result = read_one(path)
     if any(finding.severity == "error" for finding in result.findings):
-        raise InvalidConfig(path)
+        raise InvalidConfig([as_problem(finding) for finding in result.findings if finding.severity == "error"])
     names = [loaded.config.dag_id for loaded in result.pipelines]
     chosen = [loaded for loaded in result.pipelines if dag_id in (None, loaded.config.dag_id)]
     if len(chosen) == 1:
@@ -69,6 +71,8 @@ def load_one(path: Path, dag_id: str | None = None) -> Loaded:
 class InvalidConfig(ConfigError):
     """The config has findings of severity error, which have been printed already."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(())
-        self.path = path
+
+def as_problem(finding: Finding) -> Problem:
+    """Return a finding without its place, for machines that get it in one object with the rest."""
+    path = tuple(finding.pointer.split("/")[1:])
+    return Problem(finding.code, finding.message, path, finding.suggestion, finding.allowed)

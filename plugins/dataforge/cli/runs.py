@@ -23,13 +23,14 @@ def run(arguments: argparse.Namespace) -> int:
     context = local(config, _params(config, arguments.param), arguments.interval)
     began = time.monotonic()
     with _logging():
-        reports = _fused(config, context) if config.execution == "fused" else _staged(config, context)
+        loads, checks = _fused(config, context) if config.execution == "fused" else _staged(config, context)
     seconds = time.monotonic() - began
     if arguments.format == "json":
-        print_json({"dag_id": config.dag_id, "run_id": context.run_id, "seconds": seconds, "loads": reports})
+        run = {"dag_id": config.dag_id, "run_id": context.run_id, "seconds": seconds}
+        print_json({"status": "succeeded", **run, "loads": loads, "checks": checks})
     else:
-        for report in reports:
-            print(f"{report['target']}: {report['rows']:,} rows in {seconds:.2f} s")
+        for load in loads:
+            print(f"{load['target']}: {load['rows']:,} rows in {seconds:.2f} s")
     return 0
 
 
@@ -55,35 +56,41 @@ def preview(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _staged(config: PipelineConfig, context: TaskContext) -> list[dict[str, JsonValue]]:
+Reports = list[dict[str, JsonValue]]
+
+
+def _staged(config: PipelineConfig, context: TaskContext) -> tuple[Reports, Reports]:
+    """Return the load reports and the check results."""
     from dataforge.runtime import clean_up, extract, load, transform
 
     extracts = {f"extract {name}" if len(config.inputs) > 1 else "extract": name for name in config.inputs}
     loads = [f"load {n}" if len(config.outputs) > 1 else "load" for n in range(len(config.outputs))]
     manifests: dict[str, Mapping[str, JsonValue]] = {}
-    reports = []
+    reports: Reports = []
     with progress([*extracts, "transform", *loads]) as finished:
         try:
             for stage, name in extracts.items():
                 manifests[name] = extract.run(config, name, context)
                 finished(stage, f"{manifests[name]['rows']:,} rows")
             manifest = transform.run(config, manifests, context)
+            checks: Reports = transform.check_results(manifest, context)
             finished("transform", f"{manifest['rows']:,} rows")
             for index, stage in enumerate(loads):
                 reports.append(load.run(config, index, manifest, context))
                 finished(stage, f"{reports[-1]['rows']:,} rows into {reports[-1]['target']}")
         finally:
             clean_up.run(context)
-    return reports
+    return reports, checks
 
 
-def _fused(config: PipelineConfig, context: TaskContext) -> list[dict[str, JsonValue]]:
+def _fused(config: PipelineConfig, context: TaskContext) -> tuple[Reports, Reports]:
+    """Return the load reports and the check results."""
     from dataforge.runtime import fused
 
     with progress(["extract, transform, load"]) as finished:
-        reports: list[dict[str, JsonValue]] = fused.run(config, context)["loads"]
-        finished("extract, transform, load", f"{sum(report['rows'] for report in reports):,} rows")
-    return reports
+        result = fused.run(config, context)
+        finished("extract, transform, load", f"{result['loads'][0]['rows']:,} rows")
+    return result["loads"], result["checks"]
 
 
 def _params(config: PipelineConfig, given: list[tuple[str, str]]) -> dict[str, JsonValue]:

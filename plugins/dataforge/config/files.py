@@ -30,7 +30,7 @@ from dataforge.config.reading import read_content
 from dataforge.config.review import review
 from dataforge.config.secrets_scan import find_secrets, hide
 from dataforge.config.shapes import type_name
-from dataforge.errors import ConfigError, Problem
+from dataforge.errors import ConfigError, Problem, bounded
 from dataforge.settings import Settings, get_settings
 
 DEFAULTS = "defaults.json"
@@ -197,6 +197,9 @@ class _Reader:
             return self.file(path)
         except FileNotFoundError:
             return None  # deleted since it was listed
+        except Exception as error:  # noqa: BLE001  # whatever one file does to us, the others must still be read
+            message = f"DataForge could not read this file: {type(error).__name__}: {bounded(str(error), 300)}"
+            return FileResult(path, (), (Finding("unreadable", "error", message, path),))
 
     def file(self, path: Path) -> FileResult:
         root = self.root if self._is_inside(path) else path.parent

@@ -110,7 +110,8 @@ def _overlay(
             continue
         result[key] = value
         if owners is not None:
-            _forget(owners, place)
+            if key in base:
+                _forget(owners, place)
             _own(owners, place, value, index)
     return result
 

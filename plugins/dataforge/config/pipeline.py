@@ -44,6 +44,7 @@ from dataforge.errors import ConfigError, Problem
 
 PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 _INTERVAL = re.compile(r"\A(?:every\s+)?(\S+)\Z")
+_SPELLED = re.compile(r"\A(?:every\s+)?(\d+)\s+(second|minute|hour|day|week)s?\Z")
 _DATE = re.compile(r"\A\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
 
@@ -110,9 +111,10 @@ def check_schedule(text: str) -> str:
 
 def interval(text: str) -> timedelta:
     """Return the timedelta of `every 15m` or `15m`; ValueError when `text` is no interval."""
+    spelled = _SPELLED.match(text)
     match = _INTERVAL.match(text)
     try:
-        value = parse_duration(match[1] if match else text)
+        value = parse_duration(spelled[1] + spelled[2][0] if spelled else match[1] if match else text)
     except (ValueError, OverflowError):
         raise ValueError(
             f"{text!r} is no schedule: a cron expression such as '0 6 * * *', a preset such as '@daily', an interval "
@@ -210,6 +212,9 @@ class Param(Part):
 
     @model_validator(mode="after")
     def _default_fits(self) -> Param:
+        for name, limit in (("minimum", self.minimum), ("maximum", self.maximum)):
+            if limit is not None and self.type not in ("integer", "number"):
+                raise ValueError(f"{name} is for numbers; this parameter is of type {self.type!r}")
         if self.default is not None:
             check_param("default", self, self.default)
         return self

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dataforge.components.base import ComponentConfig, JsonValue
 from dataforge.components.registry import KINDS, Registry
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.config.shapes import type_name
-from dataforge.config.validation import fold_renamed, unknown_key, wrong_choice
+from dataforge.config.validation import MAX_ERRORS, fold_renamed, unknown_key, wrong_choice
 from dataforge.errors import ConfigError, Problem, bounded
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ def _names() -> dict[str, list[str]]:
 
 def check_structure(data: JsonValue) -> list[Problem]:
     """Return every way in which a config departs from the schema; of a union, only the branch that was meant."""
-    found = [problem for error in _validator().iter_errors(data) for problem in _problems(error)]
+    errors = islice(_validator().iter_errors(data), MAX_ERRORS)
+    found = islice((problem for error in errors for problem in _problems(error)), MAX_ERRORS)
     return list(fold_renamed(dict.fromkeys(found)))
 
 

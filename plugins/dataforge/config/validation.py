@@ -38,6 +38,10 @@ _LIMITS = {
 }
 
 
+MAX_ERRORS = 1000
+"""Errors of one file that are looked into; a person reads 200 of them at most, and a hostile file has a million."""
+
+
 @dataclass
 class _Node:
     """Errors below one part of pydantic's location. Branches of a union and keys of the config are apart."""
@@ -50,7 +54,7 @@ class _Node:
 def problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[Problem]:
     """Return the problems that `error` tells about `data`, the value that `model` refused."""
     root = _Node()
-    for item in error.errors(include_url=False):
+    for item in error.errors(include_url=False)[:MAX_ERRORS]:
         node, value, known = root, data, data is not None
         path: Path = ()
         for part in item["loc"]:

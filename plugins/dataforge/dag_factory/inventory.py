@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sqlite3
 import time
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
     from dataforge.config.findings import Finding
 
 SQL_SECONDS = 2.0
-"""Time in one update for compiling the SQL that the documentation shows; what is left over is done in later ones."""
+"""Time in one update of the loader after which pipelines are read without the SQL that their documentation shows; what
+is left over is compiled in later ones."""
 
 DEFAULTS, IGNORE = "defaults.json", ".dataforgeignore"
 """As `config.files` has them, which a task's process need not import."""
 
-LAYOUT = 1
+LAYOUT = 2
 SCHEMA = (
     "CREATE TABLE about (version TEXT NOT NULL, root TEXT NOT NULL, shards INTEGER NOT NULL)",
     "CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, error TEXT NOT NULL) WITHOUT ROWID",
@@ -65,6 +67,8 @@ class Inventory:
         self._seen: str | None = None
         self._memory_stamp = ""
         self._rechecked = False
+        self.unread = 0
+        """Changed files that the last update left to the next one."""
 
     def stale(self) -> bool:
         """Whether a config or the memory changed since this object last updated; costs one stat for each file."""
@@ -103,11 +107,21 @@ class Inventory:
             con.execute("COMMIT")
         self._memory_stamp = _stamp(self.memory)
 
-    def update(self, con: sqlite3.Connection, *, recheck: bool = False) -> set[str]:
+    def update(
+        self,
+        con: sqlite3.Connection,
+        *,
+        recheck: bool = False,
+        seconds: float = math.inf,
+        sql_seconds: float = math.inf,
+    ) -> set[str]:
         """Read what changed; return the relative paths of all files whose pipelines or errors may differ from before.
 
-        `recheck` reads invalid files again once per process, since an installed package may have made them valid.
+        `recheck` reads invalid files again once per process, since an installed package may have made them valid. After
+        `seconds` the files that are left stay as they were, until the next update; after `sql_seconds` nothing more is
+        compiled.
         """
+        began = time.monotonic()
         seen = _fingerprint(self.root)
         try:
             found = self.scan()
@@ -120,7 +134,16 @@ class Inventory:
         if recheck and not self._rechecked:
             touched |= {path for (path,) in con.execute("SELECT path FROM files WHERE error != ''") if path in found}
             self._rechecked = True
-        waiting = {path for path in sorted(touched) if not self._read(con, path, found[path])}
+        order = sorted(touched, key=lambda path: (path not in known, position(path), path))  # edits before new files
+        waiting: set[str] = set()
+        self.unread = 0
+        for done, path in enumerate(order):
+            if done and time.monotonic() - began > seconds:
+                self.unread = len(order) - done
+                waiting.update(order[done:])
+                break
+            if not self._read(con, path, found[path], compiled=time.monotonic() - began <= sql_seconds):
+                waiting.add(path)
         touched -= waiting
         for path in known.keys() - found.keys():
             con.execute("DELETE FROM files WHERE path = ?", (path,))
@@ -128,7 +151,7 @@ class Inventory:
             touched.add(path)
         touched |= _settle_names(con)
         self._locate_duplicates(con, touched)
-        compiled, left = self._compile(con)
+        compiled, left = self._compile(con, began + min(seconds, sql_seconds))
         touched |= compiled
         self._seen = None if left or waiting else seen
         return touched
@@ -149,9 +172,9 @@ class Inventory:
         current = _stamp(path) + self._defaults_stamp(path)
         return Ready(*row[:4]) if current == row[4] else None
 
-    def _read(self, con: sqlite3.Connection, path: str, stamp: str) -> bool:
+    def _read(self, con: sqlite3.Connection, path: str, stamp: str, *, compiled: bool) -> bool:
         """Read one file into the memory; False when it is half-written and must be looked at again."""
-        from dataforge.config.files import read_file
+        from dataforge.config.files import locate_problems, read_file
 
         try:
             result = read_file(self.root / path, root=self.root)
@@ -162,8 +185,8 @@ class Inventory:
             return False
         except Exception as bug:  # noqa: BLE001  # whatever one file brings up must not stop the others
             loaded, errors = [], [f"{path}:1:1: DataForge could not read this file: {type(bug).__name__}: {bug}"]
-        con.execute("REPLACE INTO files VALUES (?, ?, ?)", (path, stamp, "\n".join(errors)))
         if errors and not loaded:  # its names stay taken while it is broken, but nothing of it is used
+            con.execute("REPLACE INTO files VALUES (?, ?, ?)", (path, stamp, "\n".join(errors)))
             con.execute("UPDATE pipelines SET text = '', sql = '' WHERE path = ?", (path,))
             return True
         before = {
@@ -174,19 +197,25 @@ class Inventory:
         for one in loaded:
             text = json.dumps(one.data, indent=2)
             old_text, old_sql, in_force = before.get(one.config.dag_id, ("", None, 0))
-            row = (path, one.config.dag_id, text, old_sql if text == old_text else None, f"{path}:1:1", in_force)
+            sql = old_sql if text == old_text else None
+            if sql is None and compiled:
+                try:
+                    sql = compiled_sql(one.config)
+                except ConfigError as refusal:
+                    text = sql = ""
+                    found = locate_problems(refusal.problems, one)
+                    errors += [_told(finding, self.root) for finding in found if finding.severity == "error"]
+            row = (path, one.config.dag_id, text, sql, f"{path}:1:1", in_force)
             con.execute("INSERT INTO pipelines VALUES (?, ?, ?, ?, ?, ?)", row)
+        con.execute("REPLACE INTO files VALUES (?, ?, ?)", (path, stamp, "\n".join(errors)))
         return True
 
-    def _compile(self, con: sqlite3.Connection) -> tuple[set[str], int]:
+    def _compile(self, con: sqlite3.Connection, deadline: float) -> tuple[set[str], int]:
         """Compile pipelines that have no SQL yet, for a bounded time; return their files and how many are left."""
         todo = con.execute("SELECT path, dag_id, text FROM pipelines WHERE sql IS NULL").fetchall()
-        shards = con.execute("SELECT shards FROM about").fetchone()[0] or 1
-        todo.sort(key=lambda row: (shard(row[1], shards), row))  # so that each DAG file changes but once
-        began = time.monotonic()
         touched: set[str] = set()
         for done, (path, dag_id, text) in enumerate(todo):
-            if time.monotonic() - began > SQL_SECONDS:
+            if time.monotonic() > deadline:
                 return touched, len(todo) - done
             try:
                 values = (text, compiled_sql(parse(json.loads(text))), path, dag_id)
@@ -344,9 +373,18 @@ def _settle_names(con: sqlite3.Connection) -> set[str]:
     return touched
 
 
-def shard(dag_id: str, shards: int) -> int:
-    """Return in which of the DAG files that hold several pipelines this one stands."""
-    return zlib.crc32(dag_id.encode()) % shards
+def position(path: str) -> int:
+    """Return the place of a config file, below 2**32, in the order in which files are packed together and read."""
+    return zlib.crc32(path.encode())
+
+
+def shard(path: str, shards: int) -> int:
+    """Return in which of the DAG files that hold several pipelines those of this config file stand.
+
+    Neighbours by `position` stand together, so that a large folder, read bit by bit, completes one DAG file after the
+    other.
+    """
+    return position(path) * shards >> 32
 
 
 def compiled_sql(config: PipelineConfig) -> str:

@@ -17,7 +17,7 @@ from airflow.configuration import conf
 from airflow.sdk import DAG, get_parsing_context
 
 from dataforge.components.base import JsonValue
-from dataforge.dag_factory.inventory import Inventory, Ready, errors, ready
+from dataforge.dag_factory.inventory import SQL_SECONDS, Inventory, Ready, errors, ready
 from dataforge.dag_factory.stub import InvalidConfigError, dag
 from dataforge.errors import DataForgeError
 from dataforge.observability.log import line
@@ -39,7 +39,7 @@ def load(folder: Path | None = None) -> dict[str, DAG]:
     if only is not None and (found := inventory.find(only)) is not None:
         return {"dag_0": dag(found.path, found.text, found.sql)}
     with inventory.transaction() as con:
-        inventory.update(con)
+        inventory.update(con, sql_seconds=SQL_SECONDS)
         pipelines = [one for one in ready(con) if only in (None, one.dag_id)]
     made = {f"dag_{number}": _dag(one) for number, one in enumerate(pipelines)}
     return {name: dag for name, dag in made.items() if dag is not None}
@@ -52,7 +52,7 @@ def raise_errors(folder: Path | None = None) -> None:
         return
     inventory = _inventory(folder)
     with inventory.transaction() as con:
-        inventory.update(con)
+        inventory.update(con, sql_seconds=SQL_SECONDS)
         found = errors(con)
     if found:
         raise InvalidConfigError(f"{len(found)} invalid in {folder}\n" + "\n".join(found.values()))

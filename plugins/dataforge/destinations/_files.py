@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PART = "part-"
+TEMPORARY = ".tmp"
+DATABASE_ENDINGS = (".duckdb", ".db", ".sqlite", ".sqlite3", ".wal")
+"""Endings of database files and of their logs, which no file destination writes, whatever their case."""
+_OTHER_NAME = "choose another name, or the duckdb destination to write a table in a database"
 _TERMINAL = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -58,20 +62,9 @@ class FilesConfig(DestinationConfig):
 
     @field_validator("path")
     @classmethod
-    def _below_the_output_folder(cls, value: str) -> str:
-        if is_s3(value):
-            bucket, _, key = value.removeprefix("s3://").partition("/")
-            if not bucket or not key.strip("/"):
-                raise ValueError(f"{value!r} names no place in a bucket; write s3://bucket/key or s3://bucket/folder/")
-            parts = PurePosixPath(key).parts
-        elif "://" in value:
-            raise ValueError(f"{value!r} is no path; write one relative to the output folder, or s3://bucket/key")
-        else:
-            parts = PurePosixPath(value).parts
-            if value.startswith("/"):
-                raise ValueError(f"{value!r} is absolute; write a path relative to the output folder")
-        if ".." in parts or "\0" in value or "\\" in value or not parts:
-            raise ValueError(f"{value!r} leads out of the output folder; write a path without '..' and '\\'")
+    def _can_be_written(cls, value: str) -> str:
+        if message := refused_path(value):
+            raise ValueError(message)
         return value
 
     @model_validator(mode="after")
@@ -91,6 +84,33 @@ class FilesConfig(DestinationConfig):
         return f"dataforge://{quote(self.connection or 'files')}/{quote(path)}" if path else None
 
 
+def refused_path(value: str) -> str | None:
+    """Return why no file destination may write to that path, whatever lies there; None when it may."""
+    if is_s3(value):
+        bucket, _, key = value.removeprefix("s3://").partition("/")
+        if not bucket or not key.strip("/"):
+            return f"{value!r} names no place in a bucket; write s3://bucket/key or s3://bucket/folder/"
+        problem = outside(value, PurePosixPath(key))
+    else:
+        problem = outside(value, PurePosixPath(value))
+    if problem is None and value.lower().endswith(DATABASE_ENDINGS):
+        return f"{value!r} is the name of a database file; {_OTHER_NAME}"
+    return problem
+
+
+def outside(value: str, path: PurePosixPath) -> str | None:
+    """Return why `path`, written as `value` in a config, is no place in the output folder; None when it is one."""
+    if "://" in value and not is_s3(value):
+        return f"{value!r} is no path; write one relative to the output folder"
+    if path.is_absolute() and not is_s3(value):
+        return f"{value!r} is absolute; write a path relative to the output folder"
+    if ".." in path.parts or "\0" in value or "\\" in value or not path.parts:
+        return f"{value!r} leads out of the output folder; write a path without '..' and '\\'"
+    if any(part.startswith(".") and part.endswith(TEMPORARY) for part in path.parts):
+        return f"{value!r} is the name of a temporary file of a destination; choose one that does not begin with '.'"
+    return None
+
+
 def stable_path(text: str) -> str:
     """Return the part of a path that is the same for every run: whole, or the folders before the first `${`."""
     head, found, _ = text.partition("${")
@@ -103,6 +123,11 @@ class Format(Protocol):
     @property
     def suffix(self) -> str:
         """The ending of the format's file names, compression included."""
+        ...
+
+    @property
+    def replaces(self) -> tuple[str | None, ...]:
+        """The kinds of files, as `kind_of` says them, that may stand at the target before."""
         ...
 
     def wire(self, field: pa.Field[Any]) -> Wire:
@@ -129,6 +154,8 @@ class FileDestination:
 
     def load(self, incoming: Incoming, context: LoadContext) -> LoadReport:
         """Write one file or part; it is there whole, or as before."""
+        if message := refused_path(self.config.path):  # placeholders have their values by now
+            raise TerminalError(message)
         format_ = self.format()
         with prefetch(incoming.reader()) as ahead:
             ahead.wait()
@@ -159,15 +186,17 @@ class FileDestination:
         target = base / _part_name(context, format_) if dataset else base
         with _errors(target):
             _check_kind(base, dataset=dataset)
+            _refuse_foreign_file(target, format_)
             target.parent.mkdir(parents=True, exist_ok=True)
             # Hidden and in the same folder: readers of `*.ext` don't see it, and the last step is one rename.
-            temporary = target.with_name(f".{target.name[-100:]}.{os.getpid()}.tmp")
+            temporary = target.with_name(f".{target.name[-100:]}.{os.getpid()}{TEMPORARY}")
             temporary.unlink(missing_ok=True)
             created = not target.exists()
             try:
                 sent = self._write(format_, ahead, temporary, context.scratch)
                 size = temporary.stat().st_size
                 _sync(temporary)
+                _refuse_foreign_file(target, format_)  # what came there while the rows were written counts as well
                 temporary.replace(target)
                 _sync(target.parent)
             finally:
@@ -191,6 +220,10 @@ class FileDestination:
                 fs = filesystem(connection)
                 call = partial(s3_call, f"s3://{target}", connection)
                 created = not call(partial(fs.exists, target))
+                if not created:
+                    head = call(partial(fs.cat_file, target, start=0, end=EDGE))
+                    tail = call(partial(fs.tail, target, EDGE)) if head else b""
+                    refuse_foreign(f"s3://{target}", format_, head, tail)
                 call(partial(fs.put_file, str(temporary), target))
             finally:
                 temporary.unlink(missing_ok=True)
@@ -256,6 +289,48 @@ def _check_kind(base: Path, *, dataset: bool) -> None:
         )
     if not dataset and base.is_dir():
         raise TerminalError(f"{str(base)!r} is a folder; write its path with a '/' at the end to add a part to it")
+
+
+EDGE = 64
+"""Bytes of a file's beginning and end that tell what it is."""
+
+
+def kind_of(head: bytes, tail: bytes) -> str | None:
+    """Return in words what a file with these first and last bytes is; None when it is nothing that we know."""
+    # The beginning alone is not enough where a text may begin the same way.
+    kinds = (
+        (head[8:12] == b"DUCK" and b"\0" in head[12:], "a DuckDB database"),
+        (head.startswith(b"SQLite format 3\0"), "an SQLite database"),
+        (head[:4] in (b"PAR1", b"PARE") and tail[-4:] == head[:4], "a Parquet file"),
+        (head.startswith(b"ARROW1\0\0"), "an Arrow file"),
+        (head.startswith(b"PK\3\4"), "a ZIP archive or workbook"),
+        (head.startswith(b"%PDF-"), "a PDF document"),
+        (head.startswith(b"\x1f\x8b"), "a gzip file"),
+        (head.startswith(b"\x28\xb5\x2f\xfd"), "a zstd file"),
+    )
+    return next((kind for fits, kind in kinds if fits), None)
+
+
+TEXT_KINDS = (None, "a gzip file", "a zstd file")
+"""What `kind_of` says of the text files that are written, of any compression: a config may change it."""
+
+
+def refuse_foreign(target: str, format_: Format, head: bytes, tail: bytes) -> None:
+    """Raise TerminalError when what lies at the target is no file of the kind that would replace it."""
+    kind = kind_of(head, tail)
+    if head and kind not in format_.replaces:
+        raise TerminalError(
+            f"{target!r} is {kind or 'another kind of file'} and stays as it is, nothing was written; choose another "
+            "path, or move that file away first"
+        )
+
+
+def _refuse_foreign_file(target: Path, format_: Format) -> None:
+    if target.is_file():
+        with target.open("rb") as file:
+            head = file.read(EDGE)
+            file.seek(-min(EDGE, len(head)), os.SEEK_END)
+            refuse_foreign(str(target), format_, head, file.read(EDGE))
 
 
 @contextmanager

@@ -196,6 +196,10 @@ def explain(error: Exception, target: str, columns: Sequence[str], connection: C
             f"{where}: {named or 'a text column'} holds a character that the database can't store, such as NUL "
             "(U+0000); remove it with a derive transform: replace(column, chr(0), '')"
         )
+    constraint, holder = facts.get("CONSTRAINT_NAME"), facts.get("TABLE_NAME")
+    if state in ("23503", "23001") and constraint and holder and target.rpartition(".")[2] != holder:
+        schema = facts.get("SCHEMA_NAME")
+        return referenced(target, constraint, f"{schema}.{holder}" if schema else holder)
     sentence = facts.get("MESSAGE_PRIMARY") or _first_line(str(error))
     if state[:2] in ("22", "P0", "23") or not facts:
         sentence = _without_values(sentence, keep=(facts.get("CONSTRAINT_NAME"), facts.get("TABLE_NAME"), *columns))
@@ -205,6 +209,15 @@ def explain(error: Exception, target: str, columns: Sequence[str], connection: C
     if state.startswith(_TRANSIENT) or state in _TRANSIENT_CODES:
         return TransientError(f"{text} [{state}]")
     return TerminalError(f"{text} [{state}]")
+
+
+def referenced(target: str, constraint: str, table: str) -> TerminalError:
+    """Return the error for a replace that a foreign key of `table` does not allow."""
+    return TerminalError(
+        f"table {target} can't be replaced: rows of {table} refer to it by the foreign key {constraint!r}, which is "
+        "checked at once; nothing was changed. Make that foreign key DEFERRABLE with NO ACTION on delete (it is then "
+        "checked after the new rows are in), or set write_disposition to 'append'"
+    )
 
 
 def _without_values(sentence: str, keep: Iterable[str | None]) -> str:

@@ -115,7 +115,7 @@ def _plan_column(field: pa.Field[Any], column: Column) -> Planned | None:
         return Planned(Wire(name, source), column.type)
     if column.element in types and t.is_list(source):
         wire = lossless(name, source, pa.list_(types[column.element]), column.type)
-        return Planned(_without_gaps(wire), column.type) if wire else None
+        return Planned(_without_gaps(_elements_in_range(wire)), column.type) if wire else None
     if column.base not in types:
         return _staged(field, column, "text", explicit=True)
     wire = lossless(name, source, types[column.base], column.type)
@@ -225,6 +225,8 @@ def new_column(field: pa.Field[Any]) -> Planned:
 
     source = field.type.value_type if t.is_dictionary(field.type) else field.type
     extension = getattr(source, "extension_name", "")
+    if array := _new_array(field):
+        return array
     if is_nested(source) or extension == "arrow.json":
         plan = _json(field, "jsonb")
         assert plan is not None
@@ -238,6 +240,21 @@ def new_column(field: pa.Field[Any]) -> Planned:
     if wire is None:
         raise TerminalError(f"column {field.name!r} has the type {field.type}, which can't be stored; cast it")
     return Planned(_in_range(wire), type_)
+
+
+def _new_array(field: pa.Field[Any]) -> Planned | None:
+    """Return the array column for a list of plain values; None for other fields, and for lists of lists or structs."""
+    import pyarrow as pa
+    from pyarrow import types as t
+
+    if not (t.is_list(field.type) or t.is_large_list(field.type)):
+        return None
+    element = field.type.value_type
+    if t.is_dictionary(element) or is_nested(element) or isinstance(element, pa.BaseExtensionType) or t.is_null(element):
+        return None
+    type_, to = _new_type(element)
+    wire = lossless(field.name, field.type, pa.list_(to), f"{type_}[]")
+    return Planned(_without_gaps(_elements_in_range(wire)), f"{type_}[]") if wire else None
 
 
 def _new_type(source: pa.DataType) -> tuple[str, pa.DataType]:
@@ -270,6 +287,25 @@ def _new_type(source: pa.DataType) -> tuple[str, pa.DataType]:
         (is_bytes, "bytea", pa.binary()),
     )
     return next(((type_, to) for fits, type_, to in simple if fits(source)), ("text", pa.string()))
+
+
+def _elements_in_range(wire: Wire) -> Wire:
+    """Return a wire for arrays that refuses elements as `_in_range` refuses values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    assert isinstance(wire.type, pa.ListType)
+    elements = _in_range(Wire(wire.name, wire.type.value_type))
+    inspect = elements.convert
+    if inspect is None:
+        return wire
+
+    def convert(array: pa.Array[Any]) -> pa.Array[Any]:
+        array = wire.convert(array) if wire.convert else array
+        inspect(pc.list_flatten(array))
+        return array
+
+    return replace(wire, convert=convert)
 
 
 _FIRST_MICROSECOND = -210_866_803_200_000_000

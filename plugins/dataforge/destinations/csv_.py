@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from dataforge.components.database import quote_identifier, quote_literal
 from dataforge.components.registry import DESTINATIONS
 from dataforge.destinations._columns import Wire, duckdb_wire, is_bytes, is_nested, is_text
-from dataforge.destinations._files import FileDestination, FilesConfig, Format, copy_with_duckdb
+from dataforge.destinations._files import TEXT_KINDS, FileDestination, FilesConfig, Format, copy_with_duckdb
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,6 +75,7 @@ class _Csv:
     config: CsvConfig
     compression: TextCompression
     suffix: str
+    replaces: tuple[str | None, ...] = TEXT_KINDS
 
     def wire(self, field: pa.Field[Any]) -> Wire:
         return duckdb_wire(field)

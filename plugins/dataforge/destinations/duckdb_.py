@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dataforge.components.base import (
     Capabilities,
@@ -38,7 +38,7 @@ from dataforge.destinations._columns import (
     lossless,
     match,
 )
-from dataforge.destinations._files import stable_path
+from dataforge.destinations._files import outside, stable_path
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, TransientError
 from dataforge.settings import get_settings
 
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE = "warehouse.duckdb"
 MAX_NAME_BYTES = 200
+OTHER_ENDINGS = (".wal", ".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".zst", ".tmp")
+"""Endings of a database's log and of the files that other destinations write."""
 
 
 class DuckdbConfig(DestinationConfig):
@@ -73,6 +75,13 @@ class DuckdbConfig(DestinationConfig):
         description="Longest wait for a file that another process has open; after that the task is tried again later.",
     )
 
+    @field_validator("database")
+    @classmethod
+    def _can_be_written(cls, value: str) -> str:
+        if message := refused_database(value):
+            raise ValueError(message)
+        return value
+
     def asset(self) -> str | None:
         """Return `dataforge://connection/table`, or with a file of its own `dataforge://duckdb/file/table`."""
         if self.connection:
@@ -81,6 +90,17 @@ class DuckdbConfig(DestinationConfig):
             return f"dataforge://duckdb/{quote(self.table)}"
         file = stable_path(self.database)
         return f"dataforge://duckdb/{quote(file)}/{quote(self.table)}" if file == self.database else None
+
+
+def refused_database(value: str) -> str | None:
+    """Return why that path can't be a database file of the duckdb destination; None when it can."""
+    if "://" in value:
+        return f"{value!r} is no path; write one relative to the output folder"
+    if value.endswith("/"):
+        return f"{value!r} is a folder; write the path of a file, such as {value + DEFAULT_DATABASE!r}"
+    if value.lower().endswith(OTHER_ENDINGS):
+        return f"{value!r} is the name of a file of another kind; write a name such as {DEFAULT_DATABASE!r}"
+    return outside(value, PurePosixPath(value))
 
 
 @DESTINATIONS.register(DuckdbConfig)
@@ -156,6 +176,8 @@ class DuckdbDestination:
 
     def _path(self, connection: Any) -> Path:
         if self.config.connection is None:
+            if message := refused_database(self.config.database):  # placeholders have their values by now
+                raise TerminalError(message)
             return place(self.config.database, get_settings().output_folder)
         return _connected_path(connection(self.config.connection))
 

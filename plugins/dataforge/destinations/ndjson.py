@@ -11,7 +11,7 @@ from pydantic import Field
 from dataforge.components.database import quote_identifier, quote_literal
 from dataforge.components.registry import DESTINATIONS
 from dataforge.destinations._columns import Wire, duckdb_wire, is_bytes
-from dataforge.destinations._files import FileDestination, FilesConfig, Format, copy_with_duckdb
+from dataforge.destinations._files import TEXT_KINDS, FileDestination, FilesConfig, Format, copy_with_duckdb
 from dataforge.errors import TerminalError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class NdjsonDestination(FileDestination):
 class _Ndjson:
     compression: str
     suffix: str
+    replaces: tuple[str | None, ...] = TEXT_KINDS
 
     def wire(self, field: pa.Field[Any]) -> Wire:
         import pyarrow as pa

@@ -46,6 +46,7 @@ class _Parquet:
     compression: Compression
     group_rows: int
     suffix: str = ".parquet"
+    replaces: tuple[str | None, ...] = ("a Parquet file",)
 
     def wire(self, field: pa.Field[Any]) -> Wire:
         return Wire(field.name, field.type)

@@ -27,7 +27,7 @@ from dataforge.components.fields import ConnectionId, Duration, TableName
 from dataforge.components.prefetch import Prefetched, prefetch
 from dataforge.components.registry import DESTINATIONS
 from dataforge.destinations._columns import Outgoing, check_names, match
-from dataforge.destinations._postgres_session import Session, session
+from dataforge.destinations._postgres_session import Session, referenced, session
 from dataforge.destinations._postgres_types import Column, Planned, column_of, fit_existing, new_column
 from dataforge.errors import TerminalError, TransientError
 
@@ -51,7 +51,9 @@ class PostgresConfig(DestinationConfig):
     replace_method: Literal["delete", "truncate"] = Field(
         default="delete",
         description="How replace empties the table, in the load's transaction: delete lets readers go on with the old "
-        "rows; truncate is faster and frees the space at once, but makes readers wait until the load is done.",
+        "rows; truncate is faster and frees the space at once, but makes readers wait until the load is done. A table "
+        "to which rows of another refer by a foreign key can be replaced by delete only, and only when that key is "
+        "DEFERRABLE with NO ACTION on delete; else the load stops and nothing is changed.",
     )
     lock_timeout: Duration = Field(
         default=timedelta(seconds=5), description="Longest wait for a lock before the load gives up and is tried again."
@@ -107,6 +109,8 @@ class PostgresDestination:
         else:
             planned = fit_existing(schema, match(schema.names, target.columns, str(target)), str(target))
         self._check_rights(db, target, schema.names)
+        if target.columns is not None and self.config.write_disposition == "replace":
+            self._refuse_referenced(db, target)
         if any(column.stage_type for column in planned):
             db.require(
                 "has_database_privilege(current_database(), 'TEMPORARY')",
@@ -143,6 +147,31 @@ class PostgresDestination:
             right = self.config.replace_method.upper()
             db.require(f"has_table_privilege($1::oid, {quote_literal(right)})", (oid,), f"{right} on table {target}")
 
+    def _refuse_referenced(self, db: Session, target: Target) -> None:
+        """Raise TerminalError when a foreign key of another table does not let the rows of this one be replaced."""
+        # SELECT on the referring table may be missing: then the server itself has to find out, at the delete.
+        referring = db.rows(
+            "select conrelid::bigint, conrelid::regclass::text, conname::text, confdeltype::text, condeferrable, "
+            "has_table_privilege(conrelid, 'SELECT') and has_schema_privilege(relnamespace, 'USAGE') "
+            "from pg_constraint join pg_class on pg_class.oid = conrelid "
+            "where contype = 'f' and confrelid = $1::oid and conrelid <> confrelid and conparentid = 0 "
+            "order by 2, 3",
+            (target.oid,),
+        )
+        for oid, table, constraint, action, deferrable, readable in referring:
+            if self.config.replace_method == "truncate":
+                raise TerminalError(
+                    f"table {target} can't be truncated: foreign key {constraint!r} of {table} refers to it; set "
+                    "replace_method to 'delete'"
+                )
+            if action in ("c", "n", "d"):
+                raise TerminalError(
+                    f"replacing {target} would change rows of {table}: its key {constraint!r} cascades on delete"
+                    "; append, or make the foreign key NO ACTION DEFERRABLE"
+                )
+            if (action == "r" or not deferrable) and readable and _refers(db, oid, constraint):
+                raise referenced(str(target), constraint, table)
+
     def _write(self, db: Session, target: Target, plan: Sequence[Planned], ahead: Prefetched) -> LoadReport:
         created = target.columns is None
         if created:
@@ -168,26 +197,26 @@ class PostgresDestination:
     def _empty(self, db: Session, target: Target) -> None:
         # Readers go on; other writers wait: two replaces at once would each keep the other's rows.
         db.run(f"lock table {target.quoted} in share row exclusive mode")
-        referring = db.rows(
-            "select distinct conrelid::regclass::text, conname::text, confdeltype::text from pg_constraint "
-            "where contype = 'f' and confrelid = $1::oid and conrelid <> confrelid",
-            (target.oid,),
-        )
-        for table, constraint, action in referring:
-            if self.config.replace_method == "truncate":
-                raise TerminalError(
-                    f"table {target} can't be truncated: foreign key {constraint!r} of {table} refers to it; set "
-                    "replace_method to 'delete'"
-                )
-            if action in ("c", "n", "d"):
-                raise TerminalError(
-                    f"replacing {target} would change rows of {table}: its key {constraint!r} cascades on delete"
-                    "; append, or make the foreign key NO ACTION DEFERRABLE"
-                )
+        self._refuse_referenced(db, target)
         db.run("set constraints all deferred")
         db.run(
             f"delete from {target.quoted}" if self.config.replace_method == "delete" else f"truncate {target.quoted}"
         )
+
+
+def _refers(db: Session, oid: int, constraint: str) -> bool:
+    """Whether a row of the referring table has a key: rows with a null in it refer to nothing."""
+    names = db.rows(
+        "select n.nspname::text, c.relname::text, a.attname::text from pg_constraint k "
+        "join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace "
+        "join pg_attribute a on a.attrelid = c.oid and a.attnum = any(k.conkey) "
+        "where k.conrelid = $1::oid and k.conname = $2",
+        (oid, constraint),
+    )
+    schema, table = names[0][:2]
+    known = " and ".join(f"{quote_identifier(column)} is not null" for _, _, column in names)
+    found = db.rows(f"select exists (select from {quote_identifier(schema)}.{quote_identifier(table)} where {known})")  # noqa: S608
+    return bool(found[0][0])
 
 
 @dataclass(frozen=True)

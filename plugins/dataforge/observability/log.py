@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 logger = logging.getLogger("dataforge")
 
 
-def line(message: str, /, **fields: object) -> None:
+def line(message: str, /, *, level: int = logging.INFO, **fields: object) -> None:
     """Log one line: `message key=value …`; texts with spaces are quoted, control characters escaped."""
-    logger.info("%s%s", message, "".join(f" {name}={_value(value)}" for name, value in fields.items()))
+    _log(level, message, fields)
+
+
+def _log(level: int, message: str, fields: Mapping[str, object]) -> None:
+    logger.log(level, "%s%s", message, "".join(f" {name}={_value(value)}" for name, value in fields.items()))
 
 
 @contextmanager
 def timed(stage: str, **fields: object) -> Iterator[Callable[..., None]]:
     """Log the start and end of a stage; the yielded function adds fields (rows, bytes) to the end line."""
-    line(f"{stage} started", **fields)
+    _log(logging.INFO, f"{stage} started", fields)
     began = time.monotonic()
     results: dict[str, object] = {}
     try:
         yield lambda **more: results.update(more)
     except Exception as error:
-        line(f"{stage} failed", **fields, seconds=time.monotonic() - began, error=type(error).__name__)
+        _log(logging.INFO, f"{stage} failed", {**fields, "seconds": _since(began), "error": type(error).__name__})
         raise
-    line(f"{stage} finished", **fields, **results, seconds=time.monotonic() - began)
+    _log(logging.INFO, f"{stage} finished", {**fields, **results, "seconds": _since(began)})
+
+
+def _since(began: float) -> float:
+    return time.monotonic() - began
 
 
 def _value(value: object) -> str:

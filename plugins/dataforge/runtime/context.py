@@ -71,6 +71,13 @@ def local(
     now = datetime.now(timezone.utc)
     run_id = run_id or f"cli__{now:%Y-%m-%dT%H-%M-%S-%f}"
     start, end = interval or (now, now)
+    if end < start:
+        raise ConfigError(
+            Problem(
+                "invalid-interval",
+                f"the interval ends at {end:%Y-%m-%d %H:%M} before it starts at {start:%Y-%m-%d %H:%M}",
+            )
+        )
     return TaskContext(config.dag_id, run_id, RunValues(check_params(config, params), start, end, run_id))
 
 

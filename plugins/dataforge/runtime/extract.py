@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dataforge.components.base import Batches, ExtractContext, Extracted, Files, JsonValue, Relation
+from dataforge.components.database import quote_identifier
 from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
 from dataforge.config.pipeline import PipelineConfig
-from dataforge.errors import ConfigError, NothingToLoad
+from dataforge.errors import ConfigError, NothingToLoad, TerminalError
 from dataforge.observability.log import line, timed
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.staging import Staging
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from sqlglot import exp
 
+    from dataforge.runtime.checks import CheckResult
     from dataforge.runtime.landing import Landed
 
 Result = TypeVar("Result")
@@ -74,6 +76,7 @@ def landed(
     except NoRecordsError as error:
         if len(config.inputs) > 1:
             raise
+        refuse_nothing(config, con, context)
         hint = "set 'columns' on the source to load an empty result instead"
         raise NothingToLoad(f"{error}; the target is left as it is; {hint}") from None
     finally:
@@ -99,14 +102,28 @@ def with_widening(views: Iterable[Landed], action: Callable[[], Result]) -> Resu
         return action()
 
 
+def refuse_nothing(config: PipelineConfig, con: DuckDBPyConnection, context: TaskContext) -> None:
+    """Raise CheckFailed when a check does not hold of no rows at all; one that names columns holds of none."""
+    from dataforge.runtime.checks import evaluate, refuse_failed
+    from dataforge.runtime.compile import scope
+
+    con.execute('CREATE OR REPLACE VIEW "no rows" AS SELECT NULL WHERE false')
+    results: list[CheckResult] = []
+    for check in config.checks:
+        with suppress(ConfigError, TerminalError):
+            results += evaluate(con, [check], "no rows", None, scope(config, context.values))
+    refuse_failed(results)
+
+
 def keep(con: DuckDBPyConnection, name: str, path: Path) -> Landed:
     """Write a view to a Parquet file and put a view of the same name over it, so that it can be read many times."""
     from dataforge.runtime.engines.duckdb_ import write_parquet
     from dataforge.runtime.landing import land
 
     write_parquet(con, _everything(name), path)
-    # a stream registered under the name would hide the view that takes its place
+    # a stream, or a temporary view over one, would hide the view that takes its place
     con.unregister(name)
+    con.execute(f"DROP VIEW IF EXISTS temp.{quote_identifier(name)}")
     return land(con, name, Files("parquet", (path,)), scratch=path.parent)
 
 

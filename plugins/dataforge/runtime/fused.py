@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dataforge.components.base import JsonValue, LoadReport
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.observability.log import timed
+from dataforge.runtime.checks import CheckResult
 from dataforge.runtime.compile import Plan, SqlSegment, compile
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.extract import keep, landed, with_widening
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 
 
 def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
-    """Extract, transform and load in one go; return {"loads": [load report, …]} as JSON."""
+    """Extract, transform and load in one go; return {"loads": [load report, …], "checks": [result, …]} as JSON."""
     with (
         timed("extract_transform_load", dag_id=config.dag_id, run_id=context.run_id) as done,
         context.scratch() as scratch,
     ):
         with landed(config, config.inputs, context, scratch) as (con, views):
+            checked: list[CheckResult] = []
 
             def stream() -> list[LoadReport]:
                 plan = compile(config, {name: view.columns for name, view in views.items()}, context.values)
@@ -42,7 +44,8 @@ def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
                         if view.once:
                             views[name] = keep(con, name, scratch / f"kept-{name}.parquet")
                 if config.checks or len(config.outputs) > 1:
-                    rows = _spool(config, con, plan, context, scratch)
+                    rows = _spool(con, plan, scratch)
+                    checked[:] = check(config, con, rows.paths[0], context)
                     return [load(config, index, rows, context, scratch) for index in range(len(config.outputs))]
                 incoming = Streaming(con, plan)
                 try:
@@ -54,8 +57,8 @@ def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
                     raise
 
             reports = with_widening(views.values(), stream)
-        done(rows=sum(report.rows for report in reports), target=", ".join(report.target for report in reports))
-        return {"loads": [asdict(report) for report in reports]}
+        done(rows=reports[0].rows, target=", ".join(report.target for report in reports))
+        return {"loads": [asdict(report) for report in reports], "checks": [asdict(result) for result in checked]}
 
 
 def reads_twice(plan: Plan) -> bool:
@@ -66,14 +69,11 @@ def reads_twice(plan: Plan) -> bool:
     return max(Counter(table.name for query in queries for table in query.find_all(exp.Table)).values()) > 1
 
 
-def _spool(
-    config: PipelineConfig, con: DuckDBPyConnection, plan: Plan, context: TaskContext, scratch: Path
-) -> ParquetRows:
+def _spool(con: DuckDBPyConnection, plan: Plan, scratch: Path) -> ParquetRows:
     from dataforge.runtime.engines.duckdb_ import write_parquet
 
     part = scratch / "result.parquet"
     write_parquet(con, plan, part)
-    check(config, con, part, context)
     return ParquetRows((part,))
 
 

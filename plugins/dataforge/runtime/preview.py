@@ -80,7 +80,9 @@ def _preview(con: DuckDBPyConnection, plan: Plan, rows: int, folder: Path, conte
         write_parquet(con, plan.upto(step.index), part)
         last = Relation(f"preview of {step.name}")
         land(con, last.name, Files("parquet", (part,)), scratch=folder)
-        shown[step.name] = _shown(con, last.name, step.type, rows, step.name, shown[step.reads[0]].columns)
+        shown[step.name] = _shown(
+            con, last.name, step.type, rows, step.name, shown[step.reads[0]].columns if step.reads else None
+        )
     result = shown[plan.result].columns
     checks = evaluate(con, plan.config.checks, last.name, result, scope(plan.config, context.values))
     return Preview(tuple(shown.values()), checks)

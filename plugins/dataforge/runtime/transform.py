@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -54,6 +55,13 @@ def run(
     return manifest.to_json()
 
 
+def check_results(manifest: Mapping[str, JsonValue], context: TaskContext) -> list[dict[str, JsonValue]]:
+    """Return the check results that `run` left beside the staged rows, with their examples."""
+    staging = Staging.open(context.settings, context.connection)
+    results: list[dict[str, JsonValue]] = staging.contents(Manifest.from_json(manifest)).extra["checks"]
+    return results
+
+
 def check(config: PipelineConfig, con: DuckDBPyConnection, part: Path, context: TaskContext) -> tuple[CheckResult, ...]:
     """Measure the config's checks on a Parquet file and log each; CheckFailed when one of severity "fail" is broken."""
     if not config.checks:
@@ -64,13 +72,13 @@ def check(config: PipelineConfig, con: DuckDBPyConnection, part: Path, context: 
     results = evaluate(con, config.checks, result.view, result.columns, scope(config, context.values))
     for one in results:
         line(
-            "check",
+            "check" if one.passed else f"check {'failed' if one.severity == 'fail' else 'warning'}",
+            level=logging.INFO if one.passed else logging.WARNING,
             check=one.check,
-            severity=one.severity,
-            passed=one.passed,
             violations=one.violations,
             checked=one.checked,
             message=one.message,
+            **({"examples": list(one.examples)} if one.examples else {}),
         )
     refuse_failed(results)
     return results

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dataforge.components import sql
 from dataforge.components.base import Columns
+from dataforge.components.database import quote_literal
 from dataforge.errors import DataForgeError, TerminalError, TransientError, bounded
 from dataforge.runtime.compile import ArrowSegment, Plan, SqlSegment, read_arrow
 
@@ -53,15 +54,10 @@ def connect(
     places = list(readable)
     folders = [scratch, *(place for place in places if place.is_dir())]
     files = [place for place in places if not place.is_dir()]
-    for statement in (
-        f"SET allowed_directories = {_texts(folders)}",
-        f"SET allowed_paths = {_texts(files)}",
-        "SET TimeZone = 'UTC'",
-        "SET python_enable_replacements = false",
-        "SET enable_external_access = false",
-        "SET lock_configuration = true",
-    ):
-        connection.execute(statement)
+    connection.execute(
+        f"SET allowed_directories = {_texts(folders)}; SET allowed_paths = {_texts(files)}; SET TimeZone = 'UTC'; "
+        "SET python_enable_replacements = false; SET enable_external_access = false; SET lock_configuration = true"
+    )
     return connection
 
 
@@ -127,7 +123,7 @@ def view_parquet(connection: duckdb.DuckDBPyConnection, name: str, files: Iterab
 
 
 def _texts(paths: Iterable[Path]) -> str:
-    return "[" + ", ".join(sql.literal(str(path)).sql(sql.DIALECT) for path in paths) + "]"
+    return "[" + ", ".join(quote_literal(str(path)) for path in paths) + "]"
 
 
 def _bound(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Plan:
