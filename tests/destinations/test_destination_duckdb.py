@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tests.destinations.conftest import Rows, rows
 
 from dataforge.components.base import Connection, ExtractContext, LoadContext, LoadReport
@@ -223,6 +224,30 @@ def test_a_database_outside_the_output_folder_is_refused(output: Path, context: 
     with pytest.raises((TerminalError, ValueError)):
         load(context, rows(id=[1]), database=path)
     assert not list(output.parent.glob("*.duckdb"))
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("../x.duckdb", "leads out of the output folder"),
+        ("/etc/x.duckdb", "is absolute"),
+        ("s3://b/x", "is no path"),
+        ("x.duckdb.wal", "another kind"),
+        ("orders.CSV", "another kind"),
+        (".orders.csv.17.tmp", "another kind"),
+        ("folder/", "is a folder"),
+    ],
+)
+def test_a_wrong_database_is_found_before_the_run_and_told_the_same_in_it(
+    output: Path, context: Context, path: str, says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says) as early:
+        DuckdbConfig(table="t", database=path)
+    resolved = DuckdbConfig(table="t", database="${params.file}").model_copy(update={"database": path})
+    with pytest.raises(TerminalError, match=says) as late:
+        DuckdbDestination(resolved).load(rows(id=[1]), context())
+    assert str(late.value) in str(early.value)
+    assert not output.exists()
 
 
 def test_a_connection_names_the_file(output: Path, context: Context, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ import datetime as dt
 import gzip
 import json
 import os
+import sqlite3
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -101,6 +104,73 @@ def test_a_file_is_replaced_in_one_step(output: Path, context: Context) -> None:
         os.close(before)
     assert pq.read_table(output / "a/orders.parquet").column("id").to_pylist() == [2, 3]
     assert [path.name for path in (output / "a").iterdir()] == ["orders.parquet"]
+
+
+@pytest.mark.parametrize("type_", ["parquet", "csv", "ndjson"])
+@pytest.mark.parametrize("path", ["warehouse.duckdb", "a/x.DB", "warehouse.duckdb.wal", "x.sqlite", ".x.csv.1.tmp"])
+def test_the_name_of_a_database_or_temporary_file_is_refused(
+    output: Path, context: Context, type_: str, path: str
+) -> None:
+    component = DESTINATIONS.get(type_)
+    given = {"type": type_, "path": path, "write_disposition": "replace"}
+    with pytest.raises(ValidationError, match="the name of a"):
+        component.config.model_validate(given)
+    resolved = component.config.model_validate({**given, "path": "${params.x}"}).model_copy(update={"path": path})
+    with pytest.raises(TerminalError, match="the name of a"):
+        DESTINATIONS.build(resolved).load(rows(id=[1]), context())
+    assert not output.exists()
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> dict[str, bytes]:
+    """The content of real files of several kinds, by how messages call them."""
+    duckdb.connect(str(tmp_path / "w")).close()
+    with closing(sqlite3.connect(tmp_path / "s")) as db:
+        db.execute("create table t (id)")
+        db.commit()
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "p")
+    with zipfile.ZipFile(tmp_path / "z", "w") as archive:
+        archive.writestr("sheet.xml", "<x/>")
+    names = {"a DuckDB database": "w", "an SQLite database": "s", "a Parquet file": "p", "a ZIP archive": "z"}
+    return {kind: (tmp_path / name).read_bytes() for kind, name in names.items()}
+
+
+@pytest.mark.parametrize("type_", ["parquet", "csv", "ndjson"])
+def test_a_file_of_another_kind_is_never_replaced(
+    output: Path, context: Context, foreign: dict[str, bytes], type_: str
+) -> None:
+    output.mkdir()
+    texts = {"another kind of file": b"id\n1\n", "a gzip file": gzip.compress(b"x")} if type_ == "parquet" else {}
+    for kind, content in {**foreign, **texts}.items():
+        if (type_, kind) == ("parquet", "a Parquet file"):
+            continue
+        (output / "data").write_bytes(content)
+        with pytest.raises(TerminalError, match=f"{kind}.*nothing was written"):
+            load(context(), rows(id=[1]), type=type_, path="data", write_disposition="replace")
+        assert (output / "data").read_bytes() == content
+        assert len(list(output.iterdir())) == 1
+
+
+@pytest.mark.parametrize("head", ["PAR1", "ARROW1", "customerDUCK", "ORC", "SQLite format 3", ""])
+def test_a_text_that_begins_like_another_file_is_replaced(output: Path, context: Context, head: str) -> None:
+    output.mkdir()
+    (output / "data").write_text(head and f"{head},id\n1,2\n")
+    for compression in ("none", "gzip", "zstd", "none"):
+        config = {"type": "csv", "path": "data", "write_disposition": "replace", "compression": compression}
+        assert load(context(), Rows([pa.record_batch({head or "x": [1]})]), **config).rows == 1
+
+
+def test_an_object_of_another_kind_is_never_replaced(
+    output: Path, context: Context, lake: Connection, foreign: dict[str, bytes]
+) -> None:
+    fs = filesystem(lake)
+    content = foreign["a Parquet file"]
+    fs.pipe_file("lake/kept", content)
+    where = {"path": "s3://lake/kept", "connection": "lake", "write_disposition": "replace"}
+    with pytest.raises(TerminalError, match="a Parquet file.*nothing was written"):
+        load(context(lake), rows(id=[1]), type="csv", **where)
+    assert fs.cat_file("lake/kept") == content
+    assert load(context(lake), rows(id=[1, 2]), type="parquet", **where).rows == 2
 
 
 @pytest.mark.parametrize("type_", ["parquet", "csv", "ndjson"])

@@ -84,7 +84,30 @@ TORTURE: dict[str, tuple[pa.Array[Any], str, list[Any]]] = {
         [dt.time(23, 59, 59, 999999), None, dt.time(0)],
     ),
     "null": (pa.nulls(3), "text", [None, None, None]),
-    "list": (pa.array([[1, None], [], None], pa.list_(pa.int64())), "jsonb", ["[1, null]", "[]", None]),
+    "list": (pa.array([[1, 2], [], None], pa.list_(pa.int64())), "bigint[]", ["{1,2}", "{}", None]),
+    "texts": (pa.array([["", 'a"b,{}', "NULL"], [], None]), "text[]", ['{"","a\\"b,{}","NULL"}', "{}", None]),
+    "doubles": (
+        pa.array([[0.1, float("nan")], [], None], pa.large_list(pa.float64())),
+        "double precision[]",
+        ["{0.1,NaN}", "{}", None],
+    ),
+    "decimals": (
+        pa.array([[Decimal("0.10")], [], None], pa.list_(pa.decimal128(12, 2))),
+        "numeric(12,2)[]",
+        ["{0.10}", "{}", None],
+    ),
+    "instants": (
+        pa.array([[dt.datetime(2024, 1, 1, 5)], [], None], pa.list_(pa.timestamp("ms", "Europe/Berlin"))),
+        "timestamp with time zone[]",
+        ['{"2024-01-01 05:00:00+00"}', "{}", None],
+    ),
+    "lists": (pa.array([[[1], None], [], None]), "jsonb", ["[[1], null]", "[]", None]),
+    "structs": (pa.array([[{"a": 1}], [], None]), "jsonb", ['[{"a": 1}]', "[]", None]),
+    "interval": (
+        pa.array([(14, 3, 4_500_000_000), (0, -5, 0), None], pa.month_day_nano_interval()),
+        "interval",
+        ["1 year 2 mons 3 days 00:00:04.5", "-5 days", None],
+    ),
     "struct": (pa.array([{"a": '"é'}, {"a": None}, None]), "jsonb", ['{"a": "\\"é"}', '{"a": null}', None]),
 }
 
@@ -94,7 +117,7 @@ def test_every_type_arrives_equal_in_a_table_made_for_it(database: Database, con
     assert (report.rows, report.created, report.target) == (3, True, "public.t")
     assert types_of(database, "t") == {name: type_ for name, (_, type_, _) in TORTURE.items()}
     names = ", ".join(
-        f'"{name}"::text' if "numeric" in type_ or type_ == "jsonb" else f'"{name}"'
+        f'"{name}"::text' if "numeric" in type_ or type_.endswith(("[]", "jsonb", "interval")) else f'"{name}"'
         for name, (_, type_, _) in TORTURE.items()
     )
     found = database.sql(f"select {names} from t")
@@ -165,11 +188,43 @@ def test_replace_of_a_referred_table_works_when_the_key_is_deferrable(database: 
     database.sql("insert into child values (1)")
     load(database, context, rows(id=[1, 2]), write_disposition="replace")
     assert database.sql("select id from t order by 1") == [(1,), (2,)]
-    with pytest.raises(TerminalError, match="child_id_fkey"):
+    with pytest.raises(TerminalError, match=r"public\.child .* 'child_id_fkey' to rows that the new ones don't have"):
         load(database, context, rows(id=[2]), write_disposition="replace")
     with pytest.raises(TerminalError, match="can't be truncated"):
         load(database, context, rows(id=[2]), write_disposition="replace", replace_method="truncate")
     assert database.sql("select id from t order by 1") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("key", ["references t", "references t on delete restrict deferrable"])
+def test_replace_under_a_key_that_does_not_wait_is_refused(database: Database, context: Context, key: str) -> None:
+    database.sql("create schema hr")
+    database.sql("create table t (id bigint primary key)")
+    database.sql(f"create table hr.child (parent bigint constraint child_parent {key})")
+    load(database, context, rows(id=[1]))
+    load(database, context, rows(id=[1]), write_disposition="replace")  # nobody refers to a row yet
+    database.sql("insert into hr.child values (null)")
+    load(database, context, rows(id=[1]), write_disposition="replace")
+    database.sql("insert into hr.child values (1)")
+    with pytest.raises(TerminalError) as caught:
+        load(database, context, rows(id=[1]), write_disposition="replace")
+    for words in ("public.t", "hr.child", "'child_parent'", "nothing was changed", "DEFERRABLE", "'append'"):
+        assert words in str(caught.value)
+    assert database.sql("select id from t") == [(1,)]
+    assert load(database, context, rows(id=[2])).rows == 1
+
+
+def test_a_key_of_a_table_that_may_not_be_read_is_named_by_the_server(database: Database, context: Context) -> None:
+    database.sql("create schema hr")
+    database.sql("create table t (id bigint primary key)")
+    database.sql("insert into t values (1)")
+    database.sql("create table hr.child (parent bigint constraint child_parent references t)")
+    database.sql("insert into hr.child values (1)")
+    connection = role(database, "grant insert, select, delete, update on t to")
+    with pytest.raises(TerminalError, match=r"rows of hr\.child refer to it by .* 'child_parent'.*nothing was changed"):
+        PostgresDestination(
+            PostgresConfig(connection=connection.id, table="public.t", write_disposition="replace")
+        ).load(rows(id=[1]), context(connection))
+    assert database.sql("select id from t") == [(1,)]
 
 
 def test_replace_refuses_to_delete_rows_of_other_tables(database: Database, context: Context) -> None:
@@ -310,6 +365,22 @@ def test_a_value_that_does_not_fit_is_refused_by_column_and_not_quoted(
     assert "3000000007" not in str(caught.value)
     assert "'v'" in str(caught.value) or "posint" in str(caught.value)
     assert database.sql("select count(*) from t") == [(0,)]
+
+
+def test_a_list_with_nulls_gets_an_array_or_is_refused(database: Database, context: Context) -> None:
+    incoming = rows(v=[[1, None], None])
+    if version("adbc-driver-postgresql") < "1.13":  # such a driver would write a zero
+        with pytest.raises(TerminalError, match="'v'"):
+            load(database, context, incoming)
+        assert database.sql("select to_regclass('t')::text") == [(None,)]
+    else:
+        load(database, context, incoming)
+        assert database.sql("select v::text from t") == [("{1,NULL}",), (None,)]
+
+
+def test_an_infinite_instant_in_a_list_is_refused(database: Database, context: Context) -> None:
+    with pytest.raises(TerminalError, match="'at'"):
+        load(database, context, rows(at=pa.array([[2**63 - 1]], pa.list_(pa.timestamp("us")))))
 
 
 def test_a_null_element_arrives_as_null_or_is_refused(database: Database, context: Context) -> None:

@@ -14,14 +14,16 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from adbc_driver_postgresql import dbapi
 from pydantic import ValidationError
 
-from dataforge.components.base import Batches, Connection, ExtractContext
+from dataforge.components.base import Batches, Connection, ExtractContext, Verifiable
 from dataforge.components.database import postgres_uri
 from dataforge.components.registry import SOURCES
 from dataforge.errors import ConfigError, DataForgeError, TerminalError
+from dataforge.runtime.extract import with_widening
 from dataforge.runtime.landing import explain, land
 
 MakeContext = Callable[..., ExtractContext]
@@ -94,8 +96,8 @@ def test_a_table_comes_with_exact_types_and_values(
 @pytest.mark.parametrize(
     ("value", "override", "expected"),
     [
-        ("1.12345678901", None, "does not fit decimal128"),
-        ("'NaN'::numeric", None, "does not fit decimal128"),
+        ("1.12345678901", None, Decimal("1.12345678901")),
+        ("'NaN'::numeric", None, "nan"),
         ("1.12345678901", "text", "1.12345678901"),
         ("1.12345678901", "decimal(38,12)", Decimal("1.12345678901")),
         ("1.5", "integer", "column 'v': '1.5'"),
@@ -118,6 +120,121 @@ def test_a_value_that_arrow_can_not_hold_is_told_and_a_given_type_helps(
             assert str(expected) in str(told)
         else:
             assert found == [(expected,)]
+
+
+@pytest.mark.parametrize(
+    ("values", "type_", "told"),
+    [
+        (["1.5", "-0.01", None], pa.decimal128(38, 10), False),
+        ([None], pa.decimal128(38, 10), False),
+        (["-12345678901234567890123456789.5", "0.12"], pa.decimal128(38, 2), False),
+        (["0.12345678901234567890123456789012345678"], pa.decimal128(38, 38), False),
+        (["12345678901234567890123456789", "0.1234567890"], pa.string(), True),
+        (["nan", "1.5"], pa.string(), True),
+        (["-inf", "1.5"], pa.string(), True),
+    ],
+)
+@pytest.mark.parametrize("sample", [None, 100])
+def test_a_numeric_without_precision_takes_a_type_that_holds_all_its_values(
+    postgres: Connection,
+    sql: Callable[[str], None],
+    context: MakeContext,
+    log: list[tuple[str, dict[str, Any]]],
+    values: list[str | None],
+    type_: pa.DataType,
+    told: bool,
+    sample: int | None,
+) -> None:
+    listed = ", ".join(f"({'NULL' if value is None else repr(value)}::numeric)" for value in values)
+    sql(f"CREATE TABLE shop.n AS SELECT * FROM (VALUES {listed}) AS x (v)")
+    found = table(context(postgres, sample=sample), table="shop.n")
+    assert found.schema.field("v").type == type_
+    shown = [None if value is None else str(value) for value in found["v"].to_pylist()]
+    assert (
+        shown == values
+        if told
+        else [value and Decimal(value) for value in shown] == [value and Decimal(value) for value in values]
+    )
+    assert [message for message, _ in log] == (["numeric read as text"] if told else [])
+
+
+def test_intervals_are_text_and_arrays_are_lists_also_behind_parquet(
+    postgres: Connection, context: MakeContext, tmp_path: Path
+) -> None:
+    query = (
+        "select interval '1 year 2 mons -3 days 04:05:06.5' as i, array[interval '1 day'] as list, "
+        "array[1, null] as ints, array['a', 'b'] as texts, null::interval as none"
+    )
+    extracted = source(context(postgres), query=query).extract(context(postgres))
+    with duckdb.connect() as con:
+        land(con, "source", extracted, scratch=tmp_path)
+        con.execute(f"COPY \"source\" TO '{tmp_path}/x.parquet'")
+    assert pq.read_table(tmp_path / "x.parquet").to_pylist() == [
+        {"i": "P1Y2M-3DT4H5M6.5S", "list": ["P1D"], "ints": [1, None], "texts": ["a", "b"], "none": None}
+    ]
+
+
+def test_an_error_inside_the_stream_is_one_clean_sentence(
+    postgres: Connection, context: MakeContext, tmp_path: Path
+) -> None:
+    query = (
+        "select i, case when i = 3 then 'infinity'::date else date '2024-01-01' end as d from generate_series(1, 4) i"
+    )
+    for columns in ({}, {"i": "text"}):
+        extracted = source(context(postgres), query=query, columns=columns).extract(context(postgres))
+        with duckdb.connect() as con:
+            landed = land(con, "source", extracted, overrides=columns, scratch=tmp_path)
+            with pytest.raises(TerminalError, match=r"\Acolumn 'd' holds infinity or a year outside") as raised:
+                with_widening([landed], lambda: con.execute('SELECT * FROM "source"').fetchall())
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("type_", ["postgres", "sql"])
+def test_a_query_that_does_not_only_read_is_found_without_a_connection(type_: str) -> None:
+    for query, message in (
+        ("delete from t", "this is DELETE"),
+        ("select 1; select 2", "exactly one statement"),
+        ("with x as (delete from t returning *) select * from x", "can only read"),
+        ("select ${params.}", "is no placeholder"),
+        ("select '${params.x}'", "without quotes"),
+        ("select pg_catalog.pg_read_file('/etc/passwd')", "reaches beyond"),
+    ):
+        config = SOURCES.get(type_).config.model_validate({"type": type_, "connection": "c", "query": query})
+        built = SOURCES.build(config)
+        assert isinstance(built, Verifiable)
+        (problem,) = built.verify()
+        assert problem.path == ("query",)
+        assert message in problem.message
+    for fine in (
+        {"query": "select a from t where b > ${params.low} limit ${params.count} -- x"},
+        {"query": "select a from t where b > date ${params.day} and c = timestamp ${data_interval_start};"},
+        {"table": "t"},
+    ):
+        built = SOURCES.build(SOURCES.get(type_).config.model_validate({"type": type_, "connection": "c", **fine}))
+        assert isinstance(built, Verifiable)
+        assert not list(built.verify())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "pg_read_file('x')",
+        "pg_catalog.pg_read_binary_file('x')",
+        "pg_ls_dir('.')",
+        "PG_STAT_FILE('x')",
+        "\"pg_read_file\"('x')",
+        "lo_import('x')",
+        "lo_export(1, 'x')",
+        "set_config('a.b', 'c', false)",
+        "query_to_xml('select 1', true, true, '')",
+        "table_to_xml('t', true, true, '')",
+        "dblink_connect('host=x')",
+    ],
+)
+def test_functions_that_reach_beyond_tables_are_refused(postgres: Connection, context: MakeContext, call: str) -> None:
+    for query in (f"select {call} as v", f"select 1 from t where exists (select {call})", f"select * from {call} as x"):
+        with pytest.raises(ConfigError, match="reaches beyond"):
+            table(context(postgres), query=query)
 
 
 def test_a_query_takes_parameters_as_literals(

@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dataforge.components.base import Connection, ExtractContext, Files
+from dataforge.components.base import Connection, ExtractContext, Files, Verifiable
 from dataforge.components.paths import find, place, resolve
 from dataforge.components.registry import SOURCES
 from dataforge.errors import TerminalError
@@ -259,6 +260,117 @@ def test_a_csv_tells_its_columns_without_types(data: Path, context: MakeContext)
     source = SOURCES.build(SOURCES.get("csv").config.model_validate({"type": "csv", "path": "a.csv"}))
     assert source.discover(context()) == {"id": "", "name": ""}  # type: ignore[attr-defined]
     assert "1 file(s)" in source.check(context())  # type: ignore[attr-defined]
+
+
+def test_a_line_longer_than_the_engine_reads_is_refused_wherever_it_stands(data: Path, context: MakeContext) -> None:
+    rows = "id,v\n" + "".join(f"{index},x\n" for index in range(1000))
+    for tail in ("1,", "1,\n2,z\n"):
+        first, *rest = tail.split("\n", 1)
+        (data / "a.csv").write_text(rows + first + "y" * 60_000_000 + "".join(f"\n{line}" for line in rest))
+        with pytest.raises(TerminalError, match="longer than 2 MB"):
+            read({"type": "csv", "path": "a.csv"}, context())
+    (data / "a.csv").write_text(rows + "1," + "y" * 3_000_000)
+    with pytest.raises(TerminalError, match="longer than 2 MB"):
+        read({"type": "csv", "path": "a.csv"}, context())
+    (data / "a.csv").write_text(rows + "1," + "y" * 1_900_000)
+    assert len(read({"type": "csv", "path": "a.csv"}, context())) == 1001
+    (data / "a.csv").write_text(rows * 600)
+    assert len(read({"type": "csv", "path": "a.csv", "header": True}, context())) == 600 * 1001 - 1
+
+
+@pytest.mark.parametrize("count", [1, 500])
+def test_a_ragged_line_is_told_and_does_not_make_the_file_one_column(
+    data: Path, context: MakeContext, count: int
+) -> None:
+    (data / "a.csv").write_text("id,name,c\n" + "".join(f"{i},x,y\n" for i in range(count)) + "9,z\n")
+    with pytest.raises(TerminalError, match=rf"a\.csv, line {count + 2}: 2 fields where the header has 3"):
+        read({"type": "csv", "path": "a.csv"}, context())
+
+
+def test_a_header_with_a_comma_over_a_single_column_stays_one(data: Path, context: MakeContext) -> None:
+    (data / "a.csv").write_text("name of street, city\nhigh\nlow\nwide\n")
+    assert read({"type": "csv", "path": "a.csv"}, context()) == [("high",), ("low",), ("wide",)]
+
+
+def test_names_that_come_twice_are_still_a_header(data: Path, context: MakeContext) -> None:
+    (data / "a.csv").write_text("id,id,name\n1,2,x\n")
+    config = SOURCES.get("csv").config.model_validate({"type": "csv", "path": "a.csv"})
+    extracted = SOURCES.build(config).extract(context())
+    assert isinstance(extracted, Files)
+    with duckdb.connect() as con:
+        assert list(land(con, "source", extracted, scratch=data).columns) == ["id", "id_1", "name"]
+        assert con.execute('SELECT * FROM "source"').fetchall() == [(1, 2, "x")]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "times", "told"),
+    [
+        ("latin-1", "Ñandú", 1, "cp1252"),
+        ("cp1252", "“quoted” – 5 €", 1, "cp1252"),
+        ("cp1252", "“quoted” – 5 €", 500, "cp1252"),
+        ("cp1252", "São João não é informação à noite", 300, "cp1252"),
+        ("cp1251", "Привет мир это русский текст о погоде", 300, "cp1251"),
+        ("cp932", "これは日本語のテキストです", 300, "cp932"),
+    ],
+)
+def test_an_old_encoding_is_cp1252_unless_much_text_says_otherwise(
+    data: Path,
+    context: MakeContext,
+    log: list[tuple[str, dict[str, Any]]],
+    encoding: str,
+    text: str,
+    times: int,
+    told: str,
+) -> None:
+    (data / "a.csv").write_bytes(("id,v\n" + f"1,{text}\n" * times).encode(encoding))
+    assert read({"type": "csv", "path": "a.csv"}, context()) == [(1, text)] * times
+    assert ("encoding assumed", {"file": "a.csv", "encoding": told}) in log
+
+
+def test_json_that_is_no_unicode_needs_an_encoding(data: Path, context: MakeContext) -> None:
+    (data / "a.json").write_bytes('{"v": "Ñandú"}\n'.encode("latin-1"))
+    with pytest.raises(TerminalError, match="set 'encoding'"):
+        read({"type": "json", "path": "a.json"}, context())
+    assert read({"type": "json", "path": "a.json", "encoding": "latin-1"}, context()) == [("Ñandú",)]
+
+
+def test_what_a_desktop_adds_to_a_zip_does_not_count(data: Path, context: MakeContext) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("orders/", "")
+        archive.writestr("orders/.DS_Store", b"x")
+        archive.writestr("orders/a.csv", TEXT)
+        archive.writestr("__MACOSX/orders/._a.csv", b"x")
+    (data / "a.zip").write_bytes(out.getvalue())
+    assert read({"type": "csv", "path": "a.zip"}, context()) == [(1, "ä"), (2, "ö")]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("../secret.csv", r"has '\.\.'"),
+        ("${params.day}/../x.csv", r"has '\.\.'"),
+        ("/etc/passwd", "outside the folders"),
+        ("file:///etc/passwd", "outside the folders"),
+        ("http://example.org/a.csv", "scheme 'http'"),
+        ("s3://lake/a.csv", "needs a 'connection'"),
+    ],
+)
+@pytest.mark.parametrize("type_", ["csv", "json", "parquet"])
+def test_a_path_that_can_never_be_read_is_found_without_looking(
+    data: Path, type_: str, path: str, message: str
+) -> None:
+    for given, where in ((path, ("path",)), (["ok.csv", path], ("path", 1))):
+        config = SOURCES.get(type_).config.model_validate({"type": type_, "path": given})
+        built = SOURCES.build(config)
+        assert isinstance(built, Verifiable)
+        (problem,) = built.verify()
+        assert problem.path == where
+        assert re.search(message, problem.message)
+    for fine in ("a.csv", "deep/*.csv", str(data / "a.csv"), "${params.file}", "out-${run_id}.csv"):
+        built = SOURCES.build(SOURCES.get(type_).config.model_validate({"type": type_, "path": fine}))
+        assert isinstance(built, Verifiable)
+        assert not list(built.verify())
 
 
 # ---- JSON and Parquet

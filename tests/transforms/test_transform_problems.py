@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tests.transforms.conftest import problems_of
+from tests.transforms.conftest import CUSTOMERS, ORDERS, columns_of, pipeline, problems_of
+
+from dataforge.runtime.compile import compile
 
 Case = tuple[Mapping[str, Any], str, tuple[str | int, ...], str]
 
@@ -34,6 +36,15 @@ CASES: list[Case] = [
     ({"type": "cast", "columns": {"day": "bigint"}}, "type-mismatch", ("columns", "day"), "cast"),
     ({"type": "filter", "where": "day = 5"}, "type-mismatch", ("where",), "cast"),
     ({"type": "filter", "where": "day in (5, 6)"}, "type-mismatch", ("where",), "cast"),
+    ({"type": "filter", "where": "email"}, "type-mismatch", ("where",), "VARCHAR"),
+    ({"type": "filter", "where": "amount"}, "type-mismatch", ("where",), "cast it to boolean"),
+    ({"type": "filter", "where": "id > 1 and not (amount or id = 2)"}, "type-mismatch", ("where",), '"amount"'),
+    ({"type": "filter", "where": "amount = 'x'"}, "type-mismatch", ("where",), "write a number"),
+    ({"type": "filter", "where": "'x' <> id"}, "type-mismatch", ("where",), "cast the column to text"),
+    ({"type": "filter", "where": "amount between '1' and 'two'"}, "type-mismatch", ("where",), "'two'"),
+    ({"type": "filter", "where": "id in (1, 'x')"}, "type-mismatch", ("where",), "'x'"),
+    ({"type": "filter", "where": "day >= 'soon'"}, "type-mismatch", ("where",), "write a date"),
+    ({"type": "derive", "columns": {"a": "amount = ''"}}, "type-mismatch", ("columns", "a"), "write a number"),
     ({"type": "filter", "where": "custmer = 1"}, "unknown-column", ("where",), "did you mean 'customer'?"),
     ({"type": "filter", "where": "day > 5"}, "type-mismatch", ("where",), "cast"),
     ({"type": "filter", "where": "email + 1 > 0"}, "type-mismatch", ("where",), "cast"),
@@ -85,7 +96,14 @@ CASES: list[Case] = [
         ("columns",),
         "",
     ),
-    ({"type": "join", "with": "customers", "on": {"day": "id"}}, "type-mismatch", ("on",), "cast"),
+    ({"type": "join", "with": "customers", "on": {"day": "id"}}, "type-mismatch", ("on", "day"), "cast"),
+    ({"type": "join", "with": "customers", "on": {"email": "id"}}, "type-mismatch", ("on", "email"), "VARCHAR"),
+    (
+        {"type": "join", "with": "customers", "on": {"id": "id", "amount": "status"}},
+        "type-mismatch",
+        ("on", "amount"),
+        "",
+    ),
     ({"type": "union", "with": ["nobody"]}, "unknown-input", ("with", 0), ""),
     ({"type": "union", "with": []}, "empty-list", ("with",), ""),
     ({"type": "mask", "columns": {"mail": "hash"}}, "unknown-column", ("columns", "mail"), "did you mean 'email'?"),
@@ -159,9 +177,34 @@ def test_names_are_known_again_after_a_query_over_open_columns() -> None:
 
 def test_a_check_with_an_unknown_column_is_found_too() -> None:
     found = problems_of(
-        checks=[{"type": "not_null", "columns": ["id", "custmer"]}, {"type": "expression", "expression": "day > 1"}]
+        checks=[
+            {"type": "not_null", "columns": ["id", "custmer"]},
+            {"type": "expression", "expression": "day > 1"},
+            {"type": "expression", "expression": "email"},
+            {"type": "expression", "expression": "amount > 'x'"},
+        ]
     )
     assert [(problem.code, problem.path) for problem in found] == [
         ("unknown-column", ("checks", 0, "columns", 1)),
         ("type-mismatch", ("checks", 1, "expression")),
+        ("type-mismatch", ("checks", 2, "expression")),
+        ("type-mismatch", ("checks", 3, "expression")),
     ]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "amount = '10.5' and id in ('1', 2)",
+        "day between '2024-01-01' and '2024-12-31'",
+        "null or true or id is null",
+        "amount = '${params.least}'",
+        "day > '${params.since}' and customer = ${params.least}",
+        "id in (select id from customers) or email like 'a%'",
+        "case when id = 1 then email end = 'x'",
+    ],
+)
+def test_values_that_the_engine_reads_are_no_mismatch(where: str) -> None:
+    known = {"source": columns_of(ORDERS), "customers": columns_of(CUSTOMERS)}
+    params = {"least": {"type": "string"}, "since": {"type": "string"}}
+    compile(pipeline({"type": "filter", "where": where}, sources=known, params=params), known)

@@ -38,6 +38,7 @@ class Expression:
         from sqlglot import exp
 
         condition = sql.parse_expression(self._config.expression, relation, scope, "expression")
+        condition.meta["condition"] = True
         return sql.count_violations(relation, exp.Not(this=exp.Paren(this=condition)))
 
     def describe(self, violations: int, checked: int) -> str:

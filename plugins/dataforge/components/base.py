@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 from pydantic import BaseModel, ConfigDict, Field
 
 from dataforge.components.fields import ColumnName, DataType, Name
+from dataforge.errors import Problem
 from dataforge.observability.log import line
 
 if TYPE_CHECKING:
@@ -179,6 +180,15 @@ class Checkable(Protocol):
 
     def check(self, context: ExtractContext) -> str:
         """Return one sentence that says what was reached; raise a DataForgeError that says what was not."""
+        ...
+
+
+@runtime_checkable
+class Verifiable(Protocol):
+    """A source whose config can be wrong in ways that its model can't tell, but that need no I/O to see."""
+
+    def verify(self) -> Iterable[Problem]:
+        """Yield what is wrong with the config, with paths below it."""
         ...
 
 

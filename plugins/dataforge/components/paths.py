@@ -79,6 +79,24 @@ def resolve(text: str, folders: Iterable[Path]) -> tuple[Path, ...]:
     raise TerminalError(f"{what} {text!r} in the folders that may be read: {listed}")
 
 
+def refusal(text: str, folders: Iterable[Path], *, connected: bool) -> str | None:
+    """Return why `find` would refuse a path whatever files there are; None where that depends on files or the run.
+
+    `connected` says whether there is a connection for S3.
+    """
+    if is_s3(text):
+        return None if connected else f"path {text!r} needs a 'connection' (an Airflow connection of type aws)"
+    try:
+        path = _local(text)
+    except TerminalError as error:
+        return str(error)
+    folders = tuple(folders)
+    if "${" in text or any(_inside(path, folder) is not None for folder in folders):
+        return None
+    listed = ", ".join(repr(str(folder)) for folder in folders) or "none: set [dataforge] data_folders"
+    return f"path {text!r} is outside the folders that may be read: {listed}"
+
+
 def place(text: str, folder: Path) -> Path:
     """Return the absolute path below `folder` that a destination may write for `text`; nothing is created.
 

@@ -493,6 +493,8 @@ def _parse(text: str, scope: Scope, limit: int, into: type[exp.Expr] | None = No
             again = _one(_tokens(written, 4 * limit), into, written)
             text_again = again.sql(DIALECT, comments=False, identify=True, unsupported_level=ErrorLevel.RAISE)
             if text_again == written:
+                if scope.values is None and "${" in text:
+                    again.meta["stand_in"] = True  # its texts are not those of a run
                 return again
             written = text_again
     except SqlglotError as error:

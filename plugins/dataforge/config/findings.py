@@ -58,6 +58,7 @@ CODES: dict[str, str] = {
     # columns, SQL and what a pipeline does as a whole
     "constant": "An expression names no column where one is needed.",
     "duplicate-column": "A step would give two columns the same name.",
+    "duplicate-destination": "Two destinations of one pipeline write the same table, file or folder.",
     "duplicate-name": "Two steps or inputs have the same name.",
     "empty-list": "A list needs at least one item.",
     "generated-column": "The destination's column is generated and can't be written.",

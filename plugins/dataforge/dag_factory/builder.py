@@ -215,7 +215,8 @@ def _fused(config: PipelineConfig) -> None:
     def extract_transform_load():  # type: ignore[no-untyped-def]
         from dataforge.runtime import fused as stage
 
-        return attempt(lambda context: stage.run(config, context))
+        # counts only: examples are rows, and rows have no place in XCom; the task's log has them
+        return attempt(lambda context: {"loads": stage.run(config, context)["loads"]})
 
     extract_transform_load()
 

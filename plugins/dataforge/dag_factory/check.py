@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
-from dataforge.components.base import Columns, Discoverable, ExtractContext, RunValues
+from dataforge.components.base import Columns, Discoverable, ExtractContext, RunValues, Verifiable
 from dataforge.components.registry import SOURCES
 from dataforge.config.files import FileResult, Loaded, locate_problems, mark_duplicates, read_file, read_folder
 from dataforge.config.findings import Finding, in_order
@@ -53,11 +54,44 @@ def problems(config: PipelineConfig, *, live: bool = False) -> tuple[Problem, ..
     """Return what is wrong with a pipeline whose file is sound: columns, types, SQL of its transforms and checks."""
     from dataforge.runtime.compile import compile as compile_
 
+    found = source_problems(config)
+    twice = same_destinations(config)
     try:
-        compile_(config, live_columns(config) if live else declared_columns(config))
+        compile_(config, live_columns(config) if live and not found else declared_columns(config))
     except ConfigError as error:
-        return error.problems
-    return ()
+        found += error.problems
+    return (*found, *twice)
+
+
+def same_destinations(config: PipelineConfig) -> tuple[Problem, ...]:
+    """Return a problem for each destination that writes what an earlier one of the same pipeline writes."""
+    first: dict[str, int] = {}
+    found = []
+    for index, destination in enumerate(config.destinations):
+        asset = destination.asset()
+        # What ends in '/' behind a placeholder is only the part of the path that all runs share.
+        if asset is None or "${" in str(getattr(destination, "path", "")):
+            continue
+        if first.setdefault(asset, index) != index:
+            message = f"this destination writes {unquote(asset)}, as destination {first[asset] + 1} of the list does"
+            hint = "give one of them another table or path, or remove one"
+            found.append(Problem("duplicate-destination", message, ("destination", index), hint))
+    return tuple(found)
+
+
+def source_problems(config: PipelineConfig) -> tuple[Problem, ...]:
+    """Return what the sources find wrong with their own configs, without reaching for anything."""
+    found: list[Problem] = []
+    for name, source in config.inputs.items():
+        place = _place(config, name)
+        built = SOURCES.build(source)
+        if isinstance(built, Verifiable):
+            found += (problem.under(*place) for problem in built.verify())
+    return tuple(found)
+
+
+def _place(config: PipelineConfig, name: str) -> tuple[str, ...]:
+    return ("source",) if config.source is not None else ("sources", name)
 
 
 def declared_columns(config: PipelineConfig) -> dict[str, Columns | None]:
@@ -78,7 +112,7 @@ def live_columns(config: PipelineConfig) -> dict[str, Columns | None]:
     values = RunValues(defaults, context.values.data_interval_start, context.values.data_interval_end, context.run_id)
     found: dict[str, Columns | None] = {}
     for name, source in config.inputs.items():
-        place = ("source",) if config.source is not None else ("sources", name)
+        place = _place(config, name)
         try:
             built = SOURCES.build(resolve(source, values))
             if not isinstance(built, Discoverable):

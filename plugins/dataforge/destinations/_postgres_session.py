@@ -21,6 +21,7 @@ class Session:
         self._db = connection
         self._of = of
         self.casting: list[str] = []
+        self._committing = False
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query with `$1`, `$2`, … bound to `values`."""
@@ -51,6 +52,7 @@ class Session:
 
     def commit(self) -> None:
         """Commit."""
+        self._committing = True
         self._db.commit()
 
     @contextmanager
@@ -69,6 +71,9 @@ class Session:
         facts = _facts(error)
         constraint = facts.get("CONSTRAINT_NAME")
         column = facts.get("COLUMN_NAME") or _column_in(facts.get("CONTEXT", ""))
+        holder = f"{facts.get('SCHEMA_NAME')}.{facts.get('TABLE_NAME')}"
+        if getattr(error, "sqlstate", None) in ("23503", "23001") and constraint and holder != table:
+            return referenced(table, constraint, holder, at_end=self._committing)
         columns: list[str] = [column] if column else []
         if constraint and not columns:
             columns = self._constrained(constraint, oid)
@@ -196,10 +201,6 @@ def explain(error: Exception, target: str, columns: Sequence[str], connection: C
             f"{where}: {named or 'a text column'} holds a character that the database can't store, such as NUL "
             "(U+0000); remove it with a derive transform: replace(column, chr(0), '')"
         )
-    constraint, holder = facts.get("CONSTRAINT_NAME"), facts.get("TABLE_NAME")
-    if state in ("23503", "23001") and constraint and holder and target.rpartition(".")[2] != holder:
-        schema = facts.get("SCHEMA_NAME")
-        return referenced(target, constraint, f"{schema}.{holder}" if schema else holder)
     sentence = facts.get("MESSAGE_PRIMARY") or _first_line(str(error))
     if state[:2] in ("22", "P0", "23") or not facts:
         sentence = _without_values(sentence, keep=(facts.get("CONSTRAINT_NAME"), facts.get("TABLE_NAME"), *columns))
@@ -211,12 +212,18 @@ def explain(error: Exception, target: str, columns: Sequence[str], connection: C
     return TerminalError(f"{text} [{state}]")
 
 
-def referenced(target: str, constraint: str, table: str) -> TerminalError:
-    """Return the error for a replace that a foreign key of `table` does not allow."""
+def referenced(target: str, constraint: str, table: str, *, at_end: bool = False) -> TerminalError:
+    """Return the error for a replace that a foreign key of `table` does not allow: at once, or at the commit."""
+    if at_end:
+        return TerminalError(
+            f"table {target} can't be replaced: rows of {table} refer by the foreign key {constraint!r} to rows that "
+            "the new ones don't have; nothing was changed. Keep those rows in the records, or set write_disposition "
+            "to 'append'"
+        )
     return TerminalError(
-        f"table {target} can't be replaced: rows of {table} refer to it by the foreign key {constraint!r}, which is "
-        "checked at once; nothing was changed. Make that foreign key DEFERRABLE with NO ACTION on delete (it is then "
-        "checked after the new rows are in), or set write_disposition to 'append'"
+        f"table {target} can't be replaced: rows of {table} refer to it by the foreign key {constraint!r}, which does "
+        "not wait for the new rows; nothing was changed. Make that key DEFERRABLE with NO ACTION on delete, or set "
+        "write_disposition to 'append'"
     )
 
 

@@ -250,7 +250,9 @@ def _new_array(field: pa.Field[Any]) -> Planned | None:
     if not (t.is_list(field.type) or t.is_large_list(field.type)):
         return None
     element = field.type.value_type
-    if t.is_dictionary(element) or is_nested(element) or isinstance(element, pa.BaseExtensionType) or t.is_null(element):
+    if is_nested(element) or isinstance(element, pa.BaseExtensionType) or t.is_null(element):
+        return None
+    if t.is_dictionary(element) or t.is_duration(element) or t.is_decimal256(element):
         return None
     type_, to = _new_type(element)
     wire = lossless(field.name, field.type, pa.list_(to), f"{type_}[]")

@@ -149,12 +149,13 @@ class PostgresDestination:
 
     def _refuse_referenced(self, db: Session, target: Target) -> None:
         """Raise TerminalError when a foreign key of another table does not let the rows of this one be replaced."""
-        # SELECT on the referring table may be missing: then the server itself has to find out, at the delete.
+        # Without SELECT on the referring table, or for one partition, the server itself finds out, at the delete.
         referring = db.rows(
             "select conrelid::bigint, conrelid::regclass::text, conname::text, confdeltype::text, condeferrable, "
             "has_table_privilege(conrelid, 'SELECT') and has_schema_privilege(relnamespace, 'USAGE') "
+            "and not (select relispartition from pg_class t where t.oid = confrelid) "
             "from pg_constraint join pg_class on pg_class.oid = conrelid "
-            "where contype = 'f' and confrelid = $1::oid and conrelid <> confrelid and conparentid = 0 "
+            "where contype = 'f' and confrelid = $1::oid and conrelid <> confrelid "
             "order by 2, 3",
             (target.oid,),
         )
@@ -215,7 +216,7 @@ def _refers(db: Session, oid: int, constraint: str) -> bool:
     )
     schema, table = names[0][:2]
     known = " and ".join(f"{quote_identifier(column)} is not null" for _, _, column in names)
-    found = db.rows(f"select exists (select from {quote_identifier(schema)}.{quote_identifier(table)} where {known})")  # noqa: S608
+    found = db.rows(f"select exists (select from {quote_identifier(schema)}.{quote_identifier(table)} where {known})")
     return bool(found[0][0])
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -253,7 +253,8 @@ class _Compiler:
         relations = {known.name: known for known in (*self._relations.values(), relation)}
         if self._binder is not None:
             columns: Columns | None = self._binder.columns(query)
-            refuse_mismatches(query, relations)
+            refuse_mismatches(query, relations, self._binder.reads)
+            self._binder.refuse_other_conditions(query)
         else:
             columns = output_columns(query, relations)
         _refuse_repeats(columns)
@@ -271,7 +272,8 @@ class _Compiler:
                 queries = check.queries(result, self._scope())
                 if self._binder is not None:
                     self._binder.columns(queries.count)
-                    refuse_mismatches(queries.count, {result.name: result})
+                    refuse_mismatches(queries.count, {result.name: result}, self._binder.reads)
+                    self._binder.refuse_other_conditions(queries.count)
 
 
 def _with_defaults(config: PipelineConfig, values: RunValues) -> RunValues:
@@ -412,10 +414,11 @@ _APART = {
 }
 
 
-def refuse_mismatches(query: exp.Expr, relations: Mapping[str, Relation]) -> None:
-    """Raise ConfigError for casts and equalities that DuckDB binds but that no value can satisfy, as date and number.
+def refuse_mismatches(query: exp.Expr, relations: Mapping[str, Relation], reads: Callable[[str, str], bool]) -> None:
+    """Raise ConfigError for casts and comparisons that DuckDB binds but that fail on every row, as date and number.
 
-    Looks at plain columns, literals and casts on the outer level of a SELECT; all else is the binder's.
+    Looks at plain columns, literals and casts on the outer level of a SELECT; all else is the binder's. `reads` tells
+    whether the engine reads a text as a value of a type.
     """
     from sqlglot import exp
 
@@ -431,22 +434,55 @@ def refuse_mismatches(query: exp.Expr, relations: Mapping[str, Relation]) -> Non
             return sql.family(type_), f"{bounded(node.sql(sql.DIALECT), 80)} ({type_})"
         return None, ""
 
+    def unreadable(node: exp.Expr, other: exp.Expr) -> bool:
+        """Whether `other` is a text that is no value of the column's type; the engine would fail on the first row."""
+        if not isinstance(node, exp.Column | exp.Cast) or not isinstance(other, exp.Literal) or not other.is_string:
+            return False
+        type_ = _type_of(node, sources)
+        family = sql.family(type_)
+        return family not in (None, "text") and not _has_stand_ins(other) and not reads(other.this, type_)
+
+    equalities = (exp.Cast, exp.EQ, exp.NEQ, exp.In)
+    ordered = (exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between)  # the binder refuses those of types apart itself
     with sql.Problems() as problems:
-        for node in query.find_all(exp.Cast, exp.EQ, exp.NEQ, exp.In):
+        for node in query.find_all(*equalities, *ordered):
             if node.find_ancestor(exp.Query) is not query:
                 continue
-            if isinstance(node, exp.Cast):
-                pairs = [(kind(node.this), (sql.family(node.to.sql(sql.DIALECT)), node.to.sql(sql.DIALECT)))]
-            elif isinstance(node, exp.In):
-                pairs = [(kind(node.this), kind(item)) for item in node.expressions]
-            else:
-                pairs = [(kind(node.this), kind(node.expression))]
             verb = "cast to" if isinstance(node, exp.Cast) else "compared with"
-            for (left, shown), (right, other) in pairs:
-                if frozenset((left, right)) in _APART:
+            for left, right in _compared(node):
+                (one, shown), (two, other) = kind(left), kind(right)
+                if isinstance(node, exp.Cast):
+                    other = node.to.sql(sql.DIALECT)
+                    two = sql.family(other)
+                if frozenset((one, two)) in _APART and isinstance(node, equalities):
                     message = f"{shown} can't be {verb} {other}"
                     problems.add(Problem("type-mismatch", message, _path_of(node), "cast to text in between"))
                     break
+                column, text = (right, left) if unreadable(right, left) else (left, right)
+                if unreadable(column, text):
+                    family = sql.family(_type_of(column, sources))
+                    message = f"{kind(column)[1]} can't be compared with the text {bounded(repr(text.this), 100)}"
+                    hint = f"write a {family}, or cast the column to text"
+                    problems.add(Problem("type-mismatch", message, _path_of(node), hint))
+                    break
+
+
+def _has_stand_ins(node: exp.Expr | None) -> bool:
+    """Whether the expression of the config around a node holds placeholders that have no values yet."""
+    while node is not None and not node.meta.get("stand_in"):
+        node = node.parent
+    return node is not None
+
+
+def _compared(node: exp.Expr) -> list[tuple[exp.Expr, exp.Expr]]:
+    """The pairs of values that a comparison, or a cast, puts against each other."""
+    from sqlglot import exp
+
+    if isinstance(node, exp.In):
+        return [(node.this, item) for item in node.expressions]
+    if isinstance(node, exp.Between):
+        return [(node.this, node.args["low"]), (node.this, node.args["high"])]
+    return [(node.this, node.to if isinstance(node, exp.Cast) else node.expression)]
 
 
 def _path_of(node: exp.Expr) -> Path:
@@ -516,6 +552,34 @@ class _Binder:
         except duckdb.Error as error:
             raise self._located(query, error) from None
 
+    def reads(self, text: str, type_: str) -> bool:
+        """Return whether the engine reads the text as a value of that type."""
+        query = f"SELECT TRY_CAST(? AS {self._connection.sqltype(type_)}) IS NOT NULL"
+        row = self._connection.execute(query, [text]).fetchone()
+        return row is not None and bool(row[0])
+
+    def refuse_other_conditions(self, query: exp.Query) -> None:
+        """Raise ConfigError for a condition, or a part of one, that DuckDB would silently cast to boolean."""
+        from sqlglot import exp
+
+        with sql.Problems() as problems:
+            for condition in [node for node in query.walk() if node.meta.get("condition")]:
+                parts = list(_truths(condition))
+                alone = exp.Select(
+                    expressions=[sql.aliased(part.copy(), f"part_{index}") for index, part in enumerate(parts)]
+                ).from_(query.args["from_"].this.copy(), copy=False)
+                for part, type_ in zip(parts, self._describe(alone).values(), strict=True):
+                    if type_ not in ("BOOLEAN", '"NULL"', "NULL"):
+                        shown = bounded(part.sql(sql.DIALECT), 80)
+                        problems.add(
+                            Problem(
+                                "type-mismatch",
+                                f"{shown} is of type {type_}, not a condition that is true or false",
+                                tuple(condition.meta["path"]),
+                                f"compare it with a value, as in {shown} = …, or cast it to boolean",
+                            )
+                        )
+
     def through(self, component: ArrowTransform, name: str) -> Columns | None:
         """Return the columns that a transform in Python gives for the table `name`."""
         source = self._connection.table(sql.identifier(name).sql(sql.DIALECT))
@@ -573,6 +637,19 @@ class _Binder:
             ).fetchall()
             names.update(dict.fromkeys(row[0] for row in rows))
         return list(names)
+
+
+def _truths(node: exp.Expr) -> Iterator[exp.Expr]:
+    """The parts of a condition that must each be true or false: what AND, OR and NOT join."""
+    from sqlglot import exp
+
+    if isinstance(node, exp.And | exp.Or):
+        yield from _truths(node.this)
+        yield from _truths(node.expression)
+    elif isinstance(node, exp.Not | exp.Paren):
+        yield from _truths(node.this)
+    else:
+        yield node
 
 
 _NOT_FOUND = re.compile(r'Referenced column "(?P<a>.*?)" not found|does not have a column named "(?P<b>.*?)"')

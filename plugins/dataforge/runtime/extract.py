@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dataforge.components.base import Batches, ExtractContext, Extracted, Files, JsonValue, Relation
+from dataforge.components.base import Batches, ExtractContext, Extracted, Files, JsonValue
 from dataforge.components.database import quote_identifier
 from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
 from dataforge.config.pipeline import PipelineConfig
@@ -19,7 +19,6 @@ from dataforge.runtime.values import resolve
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-    from sqlglot import exp
 
     from dataforge.runtime.checks import CheckResult
     from dataforge.runtime.landing import Landed
@@ -39,7 +38,7 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
         scratch = stack.enter_context(context.scratch())
         con, views = stack.enter_context(landed(config, (source,), context, scratch, (folder,)))
         part = folder / "part-0.parquet"
-        rows = with_widening(views.values(), lambda: write_parquet(con, _everything(source), part))
+        rows = with_widening(views.values(), lambda: write_parquet(con, source, part))
         manifest = attempt.publish([part], columns=views[source].columns)
         done(rows=rows, bytes=manifest.bytes)
     return manifest.to_json()
@@ -87,9 +86,13 @@ def with_widening(views: Iterable[Landed], action: Callable[[], Result]) -> Resu
     """Return what `action` returns; when sampled types turn out too narrow, type over all rows and act once more."""
     from dataforge.runtime.landing import explain, is_assumption_failure
 
+    views = tuple(views)
     try:
         return action()
     except Exception as error:
+        failure = next((view.failure for view in views if view.failure is not None), None)
+        if failure is not None:
+            raise failure from None
         assumed = [view for view in views if view.assumed]
         if not assumed or not is_assumption_failure(error):
             explained = explain(error)
@@ -120,19 +123,11 @@ def keep(con: DuckDBPyConnection, name: str, path: Path) -> Landed:
     from dataforge.runtime.engines.duckdb_ import write_parquet
     from dataforge.runtime.landing import land
 
-    write_parquet(con, _everything(name), path)
+    write_parquet(con, name, path)
     # a stream, or a temporary view over one, would hide the view that takes its place
     con.unregister(name)
     con.execute(f"DROP VIEW IF EXISTS temp.{quote_identifier(name)}")
     return land(con, name, Files("parquet", (path,)), scratch=path.parent)
-
-
-def _everything(name: str) -> exp.Query:
-    from sqlglot import exp
-
-    from dataforge.components import sql
-
-    return sql.select(Relation(name), exp.Star())
 
 
 def connect_for(

@@ -12,8 +12,8 @@ A value is therefore never changed in silence, whichever row it stands in, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,7 @@ from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError
 from dataforge.runtime.inference import is_fixed, is_fixed_json, json_misfit, json_parts, json_seen, misfit, text_seen
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 SAMPLE_ROWS = 20_480
@@ -50,6 +51,12 @@ class Landed:
     assumed: bool = False
     once: bool = False
     _widen: Callable[[], dict[str, str]] | None = field(default=None, repr=False)
+    _stream: _Stream | None = field(default=None, repr=False)
+
+    @property
+    def failure(self) -> Exception | None:
+        """What broke the source's stream, as it was raised; the engine knows of it only the text."""
+        return self._stream.failure if self._stream is not None else None
 
     def widen(self) -> None:
         """Type over all rows and replace the view; nothing changes where the types were not assumed."""
@@ -175,13 +182,30 @@ def _land_batches(
 ) -> Landed:
     stream = f"{name} stream" if types or sample is not None else name
     _check_known(batches.reader.schema.names, types)
-    con.register(stream, batches.reader)
+    guarded = _Stream(batches.reader)
+    con.register(stream, guarded.reader)
     if stream == name:
         columns = _described(con, name)
-        return Landed(name, columns, once=True)
+        return Landed(name, columns, once=True, _stream=guarded)
     landed = _land_typed(con, name, name_sql(stream), types, sample, temporary=True)
-    landed.once = True
-    return landed
+    return replace(landed, once=True, _stream=guarded)
+
+
+class _Stream:
+    """A source's stream that keeps the error it broke with: on its way through the engine it loses its class."""
+
+    def __init__(self, source: pa.RecordBatchReader) -> None:
+        import pyarrow as pa
+
+        self.failure: Exception | None = None
+        self.reader = pa.RecordBatchReader.from_batches(source.schema, self._guarded(source))
+
+    def _guarded(self, source: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from source
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 def _land_typed(

@@ -12,7 +12,7 @@ import gzip
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -20,14 +20,34 @@ from pydantic import Field
 
 from dataforge.components.base import ExtractContext, SourceConfig
 from dataforge.components.fields import ConnectionId, TemplatedText
-from dataforge.components.paths import CHUNK, find, is_s3
-from dataforge.errors import TerminalError
+from dataforge.components.paths import CHUNK, find, is_s3, refusal
+from dataforge.errors import Problem, TerminalError
 from dataforge.settings import get_settings
 
 MAX_RATIO = 200
 FREE_BYTES = 64 * 1024 * 1024
 """A file may expand to this many bytes at any ratio, and beyond it to `MAX_RATIO` times its size."""
 SAMPLE_BYTES = 1024 * 1024
+_GUESS_BYTES = 256 * 1024
+_GUESSES = (
+    *(
+        "cp1250",
+        "cp1251",
+        "cp1253",
+        "cp1254",
+        "cp1255",
+        "cp1256",
+        "cp1257",
+        "cp1258",
+        "cp874",
+        "iso8859_2",
+        "iso8859_5",
+    ),
+    *("iso8859_7", "koi8_r", "koi8_u", "cp866", "cp932", "euc_jp", "gb18030", "big5", "cp949", "euc_kr"),
+)
+"""Encodings that files still come in; most others, such as those of DOS, are more often guessed than meant."""
+_GUESS_EVIDENCE = 200
+"""Letters beyond ASCII (bytes from C0 on; those below are mostly quotes and dashes) that another guess needs."""
 
 Compression = Literal["auto", "none", "gzip", "bz2", "xz", "zstd", "zip"]
 
@@ -75,6 +95,17 @@ class FileSourceConfig(SourceConfig):
         return (
             f"dataforge://{self.connection or 'files'}/{path.removeprefix('s3://').removeprefix('file://').lstrip('/')}"
         )
+
+
+def path_problems(config: FileSourceConfig) -> Iterable[Problem]:
+    """Yield what is wrong with the config's paths that can be told without looking at a file."""
+    if not config.paths:
+        yield Problem("invalid-path", "'path' is an empty list; at least one path is needed", ("path",))
+    folders = get_settings().readable_folders
+    for index, text in enumerate(config.paths):
+        place = ("path",) if isinstance(config.path, str) else ("path", index)
+        if message := refusal(text, folders, connected=config.connection is not None):
+            yield Problem("invalid-path", message, place)
 
 
 def local_files(config: FileSourceConfig, context: ExtractContext) -> tuple[Path, ...]:
@@ -135,10 +166,15 @@ def decompress(path: Path, compression: Compression, folder: Path) -> Path:
 
 def _open_zip(path: Path) -> IO[bytes]:
     archive = zipfile.ZipFile(path)
-    members = [item for item in archive.infolist() if not item.is_dir()]
+    members = [item for item in archive.infolist() if not item.is_dir() and not _is_litter(item.filename)]
     if len(members) != 1:
         raise TerminalError(f"{path.name}: the zip holds {len(members)} files; one is needed")
     return archive.open(members[0])
+
+
+def _is_litter(name: str) -> bool:
+    """Whether a zip's entry is what a desktop puts beside the files on its own."""
+    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1] in (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def _open_zstd(path: Path) -> Any:
@@ -156,8 +192,8 @@ _OPEN: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def encoding_of(path: Path) -> str:
-    """Return a file's encoding: by its byte order mark, UTF-8 where its beginning is valid, else the likeliest."""
+def unicode_of(path: Path) -> str | None:
+    """Return which Unicode encoding a file is in, by its byte order mark and its beginning; None when in none."""
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
     for bom, name in _BOMS:
@@ -166,15 +202,37 @@ def encoding_of(path: Path) -> str:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
-        pass
-    else:
-        return "utf-8"
+        return None
+    return "utf-8"
+
+
+def encoding_of(path: Path) -> str:
+    """Return a file's encoding: Unicode where it is that, cp1252 where the text does not plainly speak against it.
+
+    The 8-bit encodings of Europe can't be told from each other by a few bytes, and cp1252, which holds Latin-1's
+    letters too, is by far the most frequent; another one must have much text, all of which cp1252 would garble.
+    """
+    if found := unicode_of(path):
+        return found
     import charset_normalizer
 
-    best = charset_normalizer.from_bytes(head[: 256 * 1024]).best()
-    if best is None:
-        raise TerminalError(f"{path.name}: its encoding can't be told; set 'encoding'")
-    return best.encoding
+    with path.open("rb") as file:
+        head = file.read(_GUESS_BYTES)
+    found = "cp1252"
+    try:
+        codecs.getincrementaldecoder(found)().decode(head)
+    except UnicodeDecodeError:
+        needed = 0
+    else:
+        needed = _GUESS_EVIDENCE
+    if sum(byte >= 0xC0 for byte in head) >= needed:
+        matches = charset_normalizer.from_bytes(head, cp_isolation=["cp1252", *_GUESSES])
+        best = matches.best()
+        if best is None and not needed:
+            raise TerminalError(f"{path.name}: its encoding can't be told; set 'encoding'")
+        if best is not None and not any(found in (match.encoding, *match.could_be_from_charset) for match in matches):
+            return best.encoding
+    return found
 
 
 def to_utf8(path: Path, encoding: str, folder: Path, *, keep_bom: bool = False) -> Path:

@@ -6,6 +6,7 @@ This guard gives early, clear findings. What truly stops writes is the read-only
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,7 +15,7 @@ from typing_extensions import Self
 
 from dataforge.components.base import RunValues, SourceConfig
 from dataforge.components.fields import ConnectionId, SqlQuery, TableName
-from dataforge.components.placeholders import parse_placeholder
+from dataforge.components.placeholders import Placeholder, parse_placeholder
 from dataforge.errors import ConfigError, Problem
 
 # Texts, quoted names and comments are passed over whole: a placeholder in them is no value of its own.
@@ -22,6 +23,16 @@ _PIECES = re.compile(
     r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*|/\*.*?\*/|\$([A-Za-z_]*)\$.*?\$\1\$|\$\{(?P<body>[^{}]*)\}",
     re.DOTALL,
 )
+
+_REACHING = re.compile(
+    r"dblink\w*|lo_(export|from_bytea|get|import|put)|set_config|pg_(read|ls|file)_\w+|pg_(stat_file|current_logfile)"
+    r"|pg_(reload_conf|rotate_logfile|terminate_backend|cancel_backend|notify|switch_wal)"
+    r"|(cursor|database|query|schema|table)_to_xml\w*"
+)
+"""Functions of PostgreSQL that read the server's files, run SQL out of a text, or change what is no table.
+
+A list can't be complete, extensions have more: the role of the connection is the real limit.
+"""
 
 
 class QuerySourceConfig(SourceConfig):
@@ -56,6 +67,32 @@ def prepare(query: str, dialect: str | None, values: RunValues) -> str:
     return f"{text}\n" if "--" in text else text  # whatever follows must not end up in the query's last comment
 
 
+def query_problems(config: QuerySourceConfig, dialect: str | None, *, strict: bool = True) -> Iterable[Problem]:
+    """Yield what is wrong with the config's query as it stands, each placeholder read as a value.
+
+    Not `strict` where the dialect is not known: then what can't be parsed may yet be right.
+    """
+    if config.query is None:
+        return
+    found: tuple[Problem, ...] = ()
+    for value in ("'1'", "1"):  # some places take only a text, as in date '…', and some only a number
+        try:
+            text = _PIECES.sub(lambda match: _sample_piece(match, value), config.query)  # noqa: B023
+            check_select(text.strip().rstrip(";").rstrip(), dialect)
+        except ConfigError as error:
+            found = error.problems
+        else:
+            return
+    yield from (one for one in found if strict or one.code != "invalid-sql")
+
+
+def _sample_piece(match: re.Match[str], value: str) -> str:
+    if match["body"] is None:
+        return _untouched(match)
+    _placeholder(match["body"])
+    return value
+
+
 def check_select(text: str, dialect: str | None) -> None:
     """Raise ConfigError at `query` when the text is not one SELECT that only reads."""
     import sqlglot
@@ -76,6 +113,10 @@ def check_select(text: str, dialect: str | None) -> None:
         raise _problem(
             "not-allowed", f"a source can only read; {type(found).__name__.upper()} can't stand in its query"
         )
+    for node in tree.find_all(exp.Func):
+        name = (node.name if isinstance(node, exp.Anonymous) else node.sql_name()).lower()
+        if _REACHING.fullmatch(name):
+            raise _problem("not-allowed", f"a source can only read tables; {name}() reaches beyond them")
 
 
 def _problem(code: str, message: str) -> ConfigError:
@@ -85,19 +126,27 @@ def _problem(code: str, message: str) -> ConfigError:
 def _piece(match: re.Match[str], dialect: str | None, values: RunValues) -> str:
     body = match["body"]
     if body is None:
-        if "${" in match[0] and match[0][0] == "'":
-            raise _problem("quoted-placeholder", "a placeholder stands for a whole literal; write it without quotes")
-        return match[0]
-    try:
-        placeholder = parse_placeholder(body)
-    except ValueError as error:
-        raise _problem("unknown-placeholder", str(error)) from None
+        return _untouched(match)
+    placeholder = _placeholder(body)
     value: Any = placeholder.value(values)
     if value is None:
         raise _problem("missing-value", f"'${{{body}}}' has no value in this run")
     if placeholder.format:
         value = placeholder.text(values)
     return literal(value, dialect)
+
+
+def _untouched(match: re.Match[str]) -> str:
+    if "${" in match[0] and match[0][0] == "'":
+        raise _problem("quoted-placeholder", "a placeholder stands for a whole literal; write it without quotes")
+    return match[0]
+
+
+def _placeholder(body: str) -> Placeholder:
+    try:
+        return parse_placeholder(body)
+    except ValueError as error:
+        raise _problem("unknown-placeholder", str(error)) from None
 
 
 def literal(value: Any, dialect: str | None) -> str:

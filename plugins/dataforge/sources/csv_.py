@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import mmap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +16,14 @@ from dataforge.components.base import ExtractContext, Files
 from dataforge.components.database import quote_literal
 from dataforge.components.delimited import first_record, unique_names
 from dataforge.components.registry import SOURCES
-from dataforge.sources._files import FileSourceConfig, encoding_of, local_files, to_utf8
+from dataforge.errors import Problem, TerminalError
+from dataforge.sources._files import FileSourceConfig, encoding_of, local_files, path_problems, to_utf8
 
 DELIMITERS = ",;\t|"
 _RECORDS_BYTES = 64 * 1024
 _CUT_RECORDS = 5
+_LINE_BYTES = 4 * 1024 * 1024
+"""More than the engine takes in one line, 2 MB, which it tells, and less than its buffer, beyond which it does not."""
 _QUOTES_BYTES = 4 * 1024 * 1024
 """Bytes to search for unusual quotes: that is cheap, and they may come late."""
 
@@ -29,7 +34,8 @@ class CsvConfig(FileSourceConfig):
     type: Literal["csv"] = "csv"
     encoding: str | None = Field(
         default=None,
-        description="Encoding of the files; detected when not set.",
+        description="Encoding of the files. When not set: UTF-8, UTF-16 or UTF-32 where they are that, another where "
+        "much text speaks for it, else cp1252; the log names it.",
         examples=["utf-8", "cp1252", "utf-16"],
     )
     delimiter: str | None = Field(
@@ -48,7 +54,7 @@ class CsvConfig(FileSourceConfig):
     header: bool | None = Field(
         default=None,
         description="Whether the first record holds the column names. Detected when not set: it does when all its "
-        "fields are texts and differ from each other.",
+        "fields are texts. Names that come twice get _1, _2 and so on.",
     )
     null_values: tuple[str, ...] = Field(
         default=("",), description="Texts that mean no value, quoted or not.", examples=[["", "NA", "null"]]
@@ -72,8 +78,10 @@ class CsvSource:
         for index, path in enumerate(local_files(self.config, context)):
             encoding = self.config.encoding or encoding_of(path)
             if self.config.encoding is None and not encoding.startswith("utf-8"):
-                context.log("encoding detected", file=path.name, encoding=encoding)
+                told = "encoding detected" if encoding.startswith("utf-") else "encoding assumed"
+                context.log(told, file=path.name, encoding=encoding)
             paths.append(to_utf8(path, encoding, context.scratch / f"utf8-{index}", keep_bom=True))
+            _check_lines(paths[-1])
         sample = next((path for path in paths if path.stat().st_size), paths[0])
         return Files("csv", tuple(paths), self.options(sample))
 
@@ -82,7 +90,7 @@ class CsvSource:
         config = self.config
         found: dict[str, str] = {}
         if config.delimiter is None or config.quote is None or config.escape is None:
-            found = _plain_dialect(path, config) or _sniff(path, config)
+            found = _plain_dialect(path, config) or _with_header_mark(_sniff(path, config), path, config)
         quote = config.quote if config.quote is not None else found.get("quote", '"')
         options: dict[str, Any] = {
             "delimiter": config.delimiter or found.get("delimiter", ","),
@@ -94,6 +102,10 @@ class CsvSource:
         }
         options["header"] = config.header if config.header is not None else _has_header(path, options)
         return options
+
+    def verify(self) -> Iterable[Problem]:
+        """Yield what is wrong with the paths as they stand."""
+        return path_problems(self.config)
 
     def check(self, context: ExtractContext) -> str:
         """Return how many files there are."""
@@ -183,6 +195,44 @@ def _sniff(path: Path, config: CsvConfig) -> dict[str, str]:
     }
 
 
+def _with_header_mark(found: dict[str, str], path: Path, config: CsvConfig) -> dict[str, str]:
+    """Return the dialect with the delimiter that the header shows, where the sniffer saw one column for ragged records.
+
+    So the ragged line is an error that names it, in place of a file that loads as one column.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+        lines = [line for line in text.read(_RECORDS_BYTES).splitlines()[config.skip_rows :] if line.strip()]
+    if config.comment:
+        lines = [line for line in lines if not line.startswith(config.comment)]
+    if config.delimiter or not lines or found["delimiter"] in lines[0]:
+        return found
+    marks = [mark for mark in DELIMITERS if mark in lines[0]]
+    rest = lines[1:]
+    if len(marks) != 1 or 2 * sum(marks[0] in line for line in rest) < len(rest):
+        return found
+    return {**found, "delimiter": marks[0]}
+
+
+def _check_lines(path: Path) -> None:
+    """Raise TerminalError for a line longer than the engine's buffer, which its reader may leave out in silence.
+
+    A line break in each window of the file shows that there is none; it is looked for from the window's end.
+    """
+    size = path.stat().st_size
+    if size <= _LINE_BYTES:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = 0
+        while start + _LINE_BYTES < size:
+            end = start + _LINE_BYTES
+            found = data.rfind(b"\n", start, end)
+            if found < 0:
+                found = data.rfind(b"\r", start, end)
+            if found < 0:
+                raise TerminalError(f"{path.name}: the line that begins at byte {start} is longer than 2 MB")
+            start = found + 1
+
+
 def _by_first_line(path: Path, config: CsvConfig) -> dict[str, str]:
     with path.open(encoding="utf-8-sig", errors="replace") as text:
         line = next(itertools.islice(text, config.skip_rows, None), "")[:65536]
@@ -190,14 +240,12 @@ def _by_first_line(path: Path, config: CsvConfig) -> dict[str, str]:
 
 
 def _has_header(path: Path, options: dict[str, Any]) -> bool:
-    """Whether all fields of the first record are texts (one may be empty, as an index's name is) and all differ."""
+    """Whether all fields of the first record are texts (one may be empty, as an index's name is)."""
     record = first_record(path, options)
     if not record:
         return True
     filled = [field for field in record if field.strip()]
-    return (
-        len(filled) >= max(1, len(record) - 1) and len(set(filled)) == len(filled) and not any(map(_is_value, filled))
-    )
+    return len(filled) >= max(1, len(record) - 1) and not any(map(_is_value, filled))
 
 
 def _is_value(field: str) -> bool:

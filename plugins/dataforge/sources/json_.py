@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -9,9 +10,9 @@ from pydantic import Field
 
 from dataforge.components.base import ExtractContext, Files
 from dataforge.components.registry import SOURCES
-from dataforge.errors import TerminalError
+from dataforge.errors import Problem, TerminalError
 from dataforge.sources import _json_text
-from dataforge.sources._files import FileSourceConfig, encoding_of, local_files, to_utf8
+from dataforge.sources._files import FileSourceConfig, local_files, path_problems, to_utf8, unicode_of
 
 Form = Literal["newline_delimited", "array", "unstructured"]
 
@@ -31,7 +32,7 @@ class JsonConfig(FileSourceConfig):
         description="newline_delimited: one object a line; array: one list; auto looks at the beginning.",
     )
     encoding: str | None = Field(
-        default=None, description="Encoding of the files; detected when not set, mostly UTF-8."
+        default=None, description="Encoding of the files; UTF-8, UTF-16 and UTF-32 are told when not set."
     )
 
 
@@ -46,7 +47,10 @@ class JsonSource:
         """Return the files, all in one form; the runtime types the records over all of them."""
         files: list[tuple[Path, Form]] = []
         for index, path in enumerate(local_files(self.config, context)):
-            path = to_utf8(path, self.config.encoding or encoding_of(path), context.scratch / f"utf8-{index}")
+            encoding = self.config.encoding or unicode_of(path)
+            if encoding is None:
+                raise TerminalError(f"{path.name} is not UTF-8, as JSON is; set 'encoding', for example to cp1252")
+            path = to_utf8(path, encoding, context.scratch / f"utf8-{index}")
             if self.config.records:
                 files.append((self._inner(path, context.scratch / f"records-{index}"), "newline_delimited"))
             else:
@@ -67,6 +71,10 @@ class JsonSource:
             except ValueError as error:
                 raise TerminalError(f"{path.name}: a record is no JSON: {error}") from None
         return target
+
+    def verify(self) -> Iterable[Problem]:
+        """Yield what is wrong with the paths as they stand."""
+        return path_problems(self.config)
 
     def check(self, context: ExtractContext) -> str:
         """Return how many files there are."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from dataforge.components.base import ExtractContext, Files
 from dataforge.components.registry import SOURCES
-from dataforge.errors import TerminalError
-from dataforge.sources._files import FileSourceConfig, local_files
+from dataforge.errors import Problem, TerminalError
+from dataforge.sources._files import FileSourceConfig, local_files, path_problems
 
 
 class ParquetConfig(FileSourceConfig):
@@ -31,6 +32,10 @@ class ParquetSource:
                 if file.read(4) != b"PAR1":
                     raise TerminalError(f"{path.name} is no Parquet file: it does not begin with PAR1")
         return Files("parquet", paths)
+
+    def verify(self) -> Iterable[Problem]:
+        """Yield what is wrong with the paths as they stand."""
+        return path_problems(self.config)
 
     def check(self, context: ExtractContext) -> str:
         """Return how many files there are."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataforge.components.base import Batches, Connection, ExtractContext
-from dataforge.components.database import postgres_uri, quote_identifier, without_secrets
+from dataforge.components.database import postgres_uri, quote_identifier, quote_literal, without_secrets
 from dataforge.components.registry import SOURCES
-from dataforge.errors import DataForgeError, TerminalError, TransientError
-from dataforge.sources._query import QuerySourceConfig, prepare
+from dataforge.errors import DataForgeError, Problem, TerminalError, TransientError
+from dataforge.sources._query import QuerySourceConfig, prepare, query_problems
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Shape = tuple[int, int] | None
+"""What numbers need: digits before and after the point; None where some are no finite numbers."""
+
 OPEN_NUMERIC = (38, 10)
-"""Precision and scale for a numeric column that declares none."""
+"""Precision and scale for a numeric column that declares none and whose values fit; the same in every run."""
 
 _TRANSIENT = ("08", "40", "53", "55P03", "57P", "58")
 _EXACT = {"money": "numeric(19,2)", "oid": "bigint"}
@@ -32,7 +35,11 @@ class PostgresConfig(QuerySourceConfig):
 
 @SOURCES.register(PostgresConfig)
 class PostgresSource:
-    """Reads a PostgreSQL table or query in one read-only snapshot, streamed as typed Arrow batches."""
+    """Reads a PostgreSQL table or query in one read-only snapshot, streamed as typed Arrow batches.
+
+    What a query may reach is limited by the role of the connection, not by the guard on its text: give it a role that
+    may only select from the tables meant to be read.
+    """
 
     def __init__(self, config: PostgresConfig) -> None:
         self.config = config
@@ -45,9 +52,19 @@ class PostgresSource:
         session = _Session(connection)
         try:
             query = self._query(context)
-            schema = session.schema(query)
+            schema = self._schema(session, query)
             wrapped, fields = _readable(query, schema, self.config.columns, context.sample)
-            reader = session.read(wrapped)
+            open_ = [field.name for field in schema if _is_open(field) and field.name not in self.config.columns]
+            if context.sample is None:
+                shapes = session.shapes(query, open_)
+                reader = session.read(wrapped)
+            else:
+                sampled = session.read(wrapped).read_all()
+                shapes = {name: _shape(sampled[name].to_pylist()) for name in open_}
+                reader = sampled.to_reader()
+            for index, field in enumerate(fields):
+                if field.name in shapes:
+                    fields[index] = _fitting(field, shapes[field.name], context)
         except BaseException:
             session.close()
             raise
@@ -58,6 +75,17 @@ class PostgresSource:
         if self.config.table is not None:
             return f"SELECT * FROM {'.'.join(map(quote_identifier, self.config.table.split('.')))}"
         return prepare(self.config.query or "", "postgres", context.values)
+
+    def _schema(self, session: _Session, query: str) -> pa.Schema:
+        """Return the schema of the query with the server's types, also where the driver is too old to tell them."""
+        schema = session.schema(query)
+        if all(b"POSTGRESQL:type" in (field.metadata or {}) for field in schema):
+            return schema
+        return session.described(schema, query, self.config.table)
+
+    def verify(self) -> Iterable[Problem]:
+        """Yield what is wrong with the query as it stands."""
+        return query_problems(self.config, "postgres")
 
     def check(self, context: ExtractContext) -> str:
         """Return the server's version and what it lets us read."""
@@ -77,7 +105,7 @@ class PostgresSource:
         session = _Session(context.connection(self.config.connection))
         try:
             query = self._query(context)
-            _, fields = _readable(query, session.schema(query), self.config.columns, None)
+            _, fields = _readable(query, self._schema(session, query), self.config.columns, None)
         finally:
             session.close()
         empty = pa.schema(fields).empty_table()
@@ -100,6 +128,7 @@ class _Session:
         self.cursor = self.con.cursor()
         try:
             self.cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self.cursor.execute("SET LOCAL intervalstyle = 'iso_8601'")
         except adbc.Error as error:
             self.close()
             raise self.explain(error) from None
@@ -116,6 +145,48 @@ class _Session:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise TerminalError(f"the query has more than one column {twice[0]!r}; give each its own name")
         return schema
+
+    def described(self, schema: pa.Schema, query: str, table: str | None) -> pa.Schema:
+        """Return the schema with the server's types and, for a table, their modifiers, as newer drivers tell them.
+
+        A join with nothing gives the types without running the query.
+        """
+        names = list(map(quote_identifier, schema.names))
+        items = [f"pg_catalog.pg_typeof(rows.{name})::text AS t{index}" for index, name in enumerate(names)]
+        none = f"(SELECT) AS nothing LEFT JOIN (\n{query}\n) AS rows ON false"
+        types = self.read(f"SELECT {', '.join(items)} FROM {none}").read_all().to_pylist()[0]
+        typmods: dict[str, int] = {}
+        if table is not None:
+            place = quote_literal(".".join(map(quote_identifier, table.split("."))))
+            found = self.read(
+                "SELECT attname::text AS name, atttypmod AS typmod FROM pg_catalog.pg_attribute "
+                f"WHERE attrelid = {place}::pg_catalog.regclass AND attnum > 0 AND NOT attisdropped"
+            ).read_all()
+            typmods = {row["name"]: row["typmod"] for row in found.to_pylist()}
+        for index, field in enumerate(schema):
+            metadata: dict[bytes | str, bytes | str] = {
+                b"POSTGRESQL:type": types[f"t{index}"].encode(),
+                b"POSTGRESQL:typmod": str(typmods.get(field.name, -1)).encode(),
+            }
+            schema = schema.set(index, field.with_metadata(metadata))
+        return schema
+
+    def shapes(self, query: str, names: Sequence[str]) -> dict[str, Shape]:
+        """Return what the values of numeric columns need: digits before and after the point; None for NaN, infinity."""
+        if not names:
+            return {}
+        items = []
+        for index, name in enumerate(map(quote_identifier, names)):
+            items.append(
+                f"max(pg_catalog.abs({name}))::text AS m{index}, max(pg_catalog.scale({name}))::int AS s{index}"
+            )
+        row = self.read(f"SELECT {', '.join(items)} FROM (\n{query}\n) AS numbers").read_all().to_pylist()[0]
+        found: dict[str, Shape] = {}
+        for index, name in enumerate(names):
+            most, scale = row[f"m{index}"], row[f"s{index}"]
+            is_number = most is None or most[:1].isdigit()
+            found[name] = (len((most or "0").split(".")[0].lstrip("0")), scale or 0) if is_number else None
+        return found
 
     def read(self, query: str) -> pa.RecordBatchReader:
         """Run a query and return its rows as a stream."""
@@ -169,9 +240,13 @@ def _readable(query: str, schema: pa.Schema, overrides: dict[str, str], sample: 
         elif server_type in _EXACT:
             cast = f"CAST({name} AS {_EXACT[server_type]})"
             type_ = pa.decimal128(19, 2) if server_type == "money" else pa.int64()
-        elif _is_opaque(field.type):
+        elif pa.types.is_interval(field.type) and field.name in overrides:
+            type_ = field.type
+        elif _is_opaque(field.type) or pa.types.is_interval(field.type):
             cast, type_ = _AS_TEXT.format(name), pa.string()
-        elif pa.types.is_list(field.type) and _is_opaque(field.type.value_type):
+        elif pa.types.is_list(field.type) and (
+            _is_opaque(field.type.value_type) or pa.types.is_interval(field.type.value_type)
+        ):
             cast, type_ = f"CAST({name} AS text[])", pa.list_(pa.string())
         else:
             type_ = field.type
@@ -193,13 +268,49 @@ def _is_opaque(type_: pa.DataType) -> bool:
     return getattr(type_, "extension_name", "") == "arrow.opaque"
 
 
+def _typmod(field: Any) -> int:
+    return int((field.metadata or {}).get(b"POSTGRESQL:typmod", b"-1"))
+
+
+def _is_open(field: Any) -> bool:
+    """Whether a column is numeric of any precision."""
+    return _server_type(field) == "numeric" and _typmod(field) < 4
+
+
+def _shape(texts: Iterable[str | None]) -> Shape:
+    """Return what numbers in text need, as `_Session.shapes` does."""
+    digits = scale = 0
+    for text in texts:
+        if text is None:
+            continue
+        whole, _, fraction = text.lstrip("-").partition(".")
+        if not whole.isdigit():
+            return None
+        digits, scale = max(digits, len(whole.lstrip("0"))), max(scale, len(fraction))
+    return digits, scale
+
+
+def _fitting(field: Any, shape: Shape, context: ExtractContext) -> Any:
+    """Return a field of a numeric column with a type that holds all its values exactly: a decimal, else text."""
+    import pyarrow as pa
+
+    precision, scale = OPEN_NUMERIC
+    if shape is not None and shape[0] <= precision - scale and shape[1] <= scale:
+        return field
+    if shape is not None and sum(shape) <= precision:
+        return field.with_type(pa.decimal128(precision, shape[1]))
+    why = "a value is NaN or infinite" if shape is None else f"its values need {sum(shape)} digits; 38 are the most"
+    context.log("numeric read as text", column=field.name, reason=why)
+    return field.with_type(pa.string())
+
+
 def _decimal(field: Any, override: str | None) -> pa.DataType:
     """Return the decimal type of a numeric column; its text, exactly, where the config gives another type."""
     import pyarrow as pa
 
     if override is not None:
         return pa.string()
-    typmod = int((field.metadata or {}).get(b"POSTGRESQL:typmod", b"-1"))
+    typmod = _typmod(field)
     if typmod < 4:
         return pa.decimal128(*OPEN_NUMERIC)
     precision, scale = (typmod - 4) >> 16 & 0xFFFF, (typmod - 4) & 0x7FF

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +15,8 @@ from dataforge.components.base import Batches, Connection, ExtractContext
 from dataforge.components.database import without_secrets
 from dataforge.components.lattice import Seen, see_values
 from dataforge.components.registry import SOURCES
-from dataforge.errors import DataForgeError, TerminalError, TransientError
-from dataforge.sources._query import QuerySourceConfig, prepare
+from dataforge.errors import DataForgeError, Problem, TerminalError, TransientError
+from dataforge.sources._query import QuerySourceConfig, prepare, query_problems
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,6 +86,10 @@ class SqlSource:
         names = [exp.to_identifier(part, quoted=True) for part in (self.config.table or "").split(".")]
         table = exp.Table(this=names[-1], db=names[0] if len(names) > 1 else None)
         return exp.select("*").from_(table).sql(dialect)
+
+    def verify(self) -> Iterable[Problem]:
+        """Yield what is wrong with the query as it stands; its dialect is known only with the connection."""
+        return query_problems(self.config, None, strict=False)
 
     def check(self, context: ExtractContext) -> str:
         """Return how many columns the table or query has."""

@@ -27,7 +27,8 @@ class AggregateConfig(TransformConfig):
     )
     columns: dict[ColumnName, SqlExpression] = Field(
         default_factory=dict,
-        description="New column to SQL expression with an aggregate function.",
+        description="New column to SQL expression with an aggregate function. sum and avg of double columns add up in "
+        "no fixed order, so their last digits can differ between runs: cast to decimal for sums that are always equal.",
         examples=[{"total": "sum(amount)", "orders": "count(*)"}],
     )
 

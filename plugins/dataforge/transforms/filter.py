@@ -35,4 +35,5 @@ class Filter:
     def apply(self, relation: Relation, scope: Scope) -> exp.Query:
         """Return `SELECT * FROM relation WHERE condition`."""
         condition = sql.parse_expression(self._config.where, relation, scope, "where")
+        condition.meta["condition"] = True
         return sql.select(relation, sql.star()).where(condition, copy=False)

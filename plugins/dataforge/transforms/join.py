@@ -44,6 +44,10 @@ class JoinConfig(TransformConfig):
     )
 
 
+_COMPARABLE = (frozenset(("date", "timestamp")), frozenset(("boolean", "number")))
+"""Families of types whose values can all be compared with each other."""
+
+
 @TRANSFORMS.register(JoinConfig)
 class Join:
     """Puts the columns of another input beside one's own, where keys are equal; key columns appear once."""
@@ -57,6 +61,7 @@ class Join:
 
         other = sql.relation_named(self._config.with_, scope, "with")
         pairs = self._pairs(relation, other)
+        self._refuse_types_apart(pairs, relation, other)
         how = self._config.how
         with sql.Problems() as problems:
             if how in ("semi", "anti") and self._config.columns is not None:
@@ -85,6 +90,19 @@ class Join:
                 with problems.under("on", name):
                     rights[name] = sql.match_column(other.columns, right)
         return [(keys[name], right) for name, right in rights.items()]
+
+    def _refuse_types_apart(self, pairs: list[tuple[str, str]], relation: Relation, other: Relation) -> None:
+        """Raise ConfigError for keys of known types that the engine would compare by a cast that can fail."""
+        on = self._config.on
+        with sql.Problems() as problems:
+            keys: list[str | int] = list(on) if isinstance(on, dict) else list(range(len(on)))
+            for key, (left, right) in zip(keys, pairs, strict=True):
+                types = [(relation.columns or {}).get(left, ""), (other.columns or {}).get(right, "")]
+                families = frozenset(map(sql.family, types))
+                if None not in families and len(families) > 1 and families not in _COMPARABLE:
+                    message = f"{left!r} ({types[0]}) can't be compared with {right!r} ({types[1]}) of the other input"
+                    hint = "cast one of them in a cast step before, so that both have the same type"
+                    problems.add(Problem("type-mismatch", message, ("on", key), hint))
 
     def _projections(self, relation: Relation, other: Relation, pairs: list[tuple[str, str]]) -> list[exp.Expr]:
         """The own columns, then the other's; keys of rows that only the other side has are taken from there."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dataforge.components import sql
 from dataforge.components.base import Columns
-from dataforge.components.database import quote_literal
+from dataforge.components.database import quote_identifier, quote_literal
 from dataforge.errors import DataForgeError, TerminalError, TransientError, bounded
 from dataforge.runtime.compile import ArrowSegment, Plan, SqlSegment, read_arrow
 
@@ -87,9 +87,13 @@ def read(connection: duckdb.DuckDBPyConnection, query: exp.Query) -> pa.Table:
 
 
 def write_parquet(
-    connection: duckdb.DuckDBPyConnection, what: Plan | exp.Query, path: Path, *, compression: Compression = "snappy"
+    connection: duckdb.DuckDBPyConnection,
+    what: Plan | exp.Query | str,
+    path: Path,
+    *,
+    compression: Compression = "snappy",
 ) -> int:
-    """Write the result of a plan or query as one Parquet file and return its number of rows.
+    """Write the result of a plan or query, or the table or view of a name, as one Parquet file; return its rows.
 
     The engine writes by itself and in parallel unless the last step is a transform in Python. The folder must be one
     that the connection may open.
@@ -101,14 +105,15 @@ def write_parquet(
         if isinstance(what, Plan):
             assert plan is not None
             where, query, stream = _until_last(connection, plan, BATCH_ROWS)
+            if stream is not None:
+                return _spool(_guarded(stream, plan, (where,)), path, compression)
+            assert query is not None
+            select = query.sql(sql.DIALECT)
         else:
-            where, query, stream = connection, what, None
-        if stream is not None:
-            return _spool(_guarded(stream, plan, (where,)), path, compression)
-        assert query is not None
+            where = connection
+            select = f"FROM {quote_identifier(what)}" if isinstance(what, str) else what.sql(sql.DIALECT)
         rows = where.execute(
-            f"COPY ({query.sql(sql.DIALECT)}) TO {sql.literal(str(path)).sql(sql.DIALECT)} "
-            f"(FORMAT parquet, COMPRESSION {sql.literal(compression).sql(sql.DIALECT)}, "
+            f"COPY ({select}) TO {quote_literal(str(path))} (FORMAT parquet, COMPRESSION {compression}, "
             f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT 1)"
         ).fetchone()
         return int(rows[0]) if rows else 0
