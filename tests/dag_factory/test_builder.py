@@ -220,7 +220,7 @@ def test_what_airflow_refuses_is_a_config_error_that_says_so(pipeline: Make) -> 
         (TransientError("the server is away"), "the server is away", True),
         (TerminalError("no such file"), "no such file", False),
         (ConfigError(Problem("x", "wrong", ("source", "path"))), "/source/path: wrong", False),
-        (CheckFailed([CheckFailure("not_null", "3 of 9 rows lack a name", 3, 9)]), "3 of 9 rows lack a name", False),
+        (CheckFailed([CheckFailure("not_null", "3 of 9 lack it", 3, 9)]), "check not_null: 3 of 9 lack it", False),
     ],
 )
 def test_only_transient_errors_are_tried_again_and_all_are_told_by_their_text_alone(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dataforge.config.pipeline import PipelineConfig
-from dataforge.dag_factory.check import problems
+from dataforge.dag_factory.check import check_paths
 
-DESTINATION = {"type": "parquet", "path": "out.parquet"}
+OUT = {"type": "parquet", "path": "out/"}
 
 
-def pipeline(**sources: Any) -> PipelineConfig:
-    """Return a pipeline that only copies."""
-    step = {"transforms": [{"type": "join", "with": "b", "on": ["id"]}]} if "sources" in sources else {}
-    return PipelineConfig.model_validate({"dag_id": "copy", "destination": DESTINATION, **step, **sources})
+def found(folder: Path, config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return pointer and message of each error in a pipeline that writes what it reads."""
+    file = folder / "copy.json"
+    file.write_text(json.dumps({"dag_id": "copy", "destination": OUT, **config}))
+    return [(one.pointer, one.message) for one in check_paths([file], root=folder).findings if one.severity == "error"]
 
 
 @pytest.mark.parametrize(
@@ -29,14 +31,18 @@ def pipeline(**sources: Any) -> PipelineConfig:
     ],
 )
 def test_a_source_that_can_never_work_is_a_finding_at_its_place(
-    source: dict[str, Any], place: tuple[str | int, ...], message: str
+    tmp_path: Path, source: dict[str, Any], place: tuple[str | int, ...], message: str
 ) -> None:
-    (found,) = problems(pipeline(source=source))
-    assert found.path == ("source", *place)
-    assert message in found.message
-    (found,) = problems(pipeline(sources={"a": {"type": "csv", "path": "a.csv"}, "b": source}))
-    assert found.path == ("sources", "b", *place)
+    below = "/".join(map(str, place))
+    ((pointer, said),) = found(tmp_path, {"source": source})
+    assert pointer == f"/source/{below}"
+    assert message in said
+    join = {"type": "join", "with": "b", "on": ["id"]}
+    ((pointer, _),) = found(
+        tmp_path, {"sources": {"a": {"type": "csv", "path": "a.csv"}, "b": source}, "transforms": [join]}
+    )
+    assert pointer == f"/sources/b/{below}"
 
 
-def test_a_sound_source_has_no_problems() -> None:
-    assert problems(pipeline(source={"type": "csv", "path": "a.csv"})) == ()
+def test_a_sound_source_has_no_problems(tmp_path: Path) -> None:
+    assert found(tmp_path, {"source": {"type": "csv", "path": "a.csv"}}) == []

@@ -113,7 +113,10 @@ def test_a_task_parses_only_its_own_config_among_a_thousand(pipeline: Make, put:
 def test_a_thousand_configs_are_parsed_and_parsed_again(put: Put, tmp_path: Path) -> None:
     for number in range(1000):
         put(f"p{number}.json", schedule="0 6 * * *", start_date="2025-01-01")
-    code = f"import json\n{AIRFLOW}\nfrom dataforge.dag_factory.loader import load\nprint(json.dumps(sorted(dag.dag_id for dag in load().values())))"
+    code = (
+        f"import json\n{AIRFLOW}\nfrom dataforge.dag_factory.loader import load\n"
+        "print(json.dumps(sorted(dag.dag_id for dag in load().values())))"
+    )
     home = {"AIRFLOW_HOME": str(tmp_path / "home")}
     first, second = python(code, **home), python(code, **home)
     assert first == second == sorted(f"p{number}" for number in range(1000))

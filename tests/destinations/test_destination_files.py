@@ -167,7 +167,7 @@ def test_an_object_of_another_kind_is_never_replaced(
     content = foreign["a Parquet file"]
     fs.pipe_file("lake/kept", content)
     where = {"path": "s3://lake/kept", "connection": "lake", "write_disposition": "replace"}
-    with pytest.raises(TerminalError, match="a Parquet file.*nothing was written"):
+    with pytest.raises(TerminalError, match=r"a Parquet file.*nothing was written"):
         load(context(lake), rows(id=[1]), type="csv", **where)
     assert fs.cat_file("lake/kept") == content
     assert load(context(lake), rows(id=[1, 2]), type="parquet", **where).rows == 2

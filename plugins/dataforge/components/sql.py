@@ -270,8 +270,12 @@ def check_value(value: JsonValue, type_: str, *path: str | int) -> None:
         form = {"date": "a date such as '2024-12-31'", "timestamp": "an instant such as '2024-12-31T00:00:00'"}
         wanted = form.get(kind or "", f"a {kind}")
         raise ConfigError(
-            Problem("type-mismatch", f"{bounded(repr(value), 100)} does not fit a column of type {type_}", path,
-                    f"write {wanted}")
+            Problem(
+                "type-mismatch",
+                f"{bounded(repr(value), 100)} does not fit a column of type {type_}",
+                path,
+                f"write {wanted}",
+            )
         )
 
 
@@ -325,17 +329,13 @@ def parse_ordered(text: str, relation: Relation, scope: Scope, *path: str | int)
         _check_nodes(node, EXPRESSION_NODES, text)
         _check_kinds(node, aggregates=False, windows=False)
         if not any(node.find_all(exp.Column)):
-            raise ConfigError(
-                Problem("constant", f"{text!r} sorts nothing: it names no column", (), "write a column")
-            )
+            raise ConfigError(Problem("constant", f"{text!r} sorts nothing: it names no column", (), "write a column"))
         bind(node, relation, scope)
     node.this.meta["path"] = path
     return node
 
 
-def parse_order(
-    keys: str | Sequence[str], relation: Relation, scope: Scope, *path: str | int
-) -> list[exp.Expr]:
+def parse_order(keys: str | Sequence[str], relation: Relation, scope: Scope, *path: str | int) -> list[exp.Expr]:
     """Return the sort keys of a text or of a list of texts; ConfigError with every problem, path + index in a list."""
     found: list[exp.Expr] = []
     if isinstance(keys, str):
@@ -631,7 +631,11 @@ def _stand_in_text(placeholder: Placeholder, scope: Scope) -> str:
 
 
 _SQL_TYPES = {
-    "string": "TEXT", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN", "date": "DATE",
+    "string": "TEXT",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
     "datetime": "TIMESTAMPTZ",
 }
 
@@ -730,8 +734,12 @@ def _check_leaf(node: exp.Expr, in_query: bool, text: str) -> None:
         raise ConfigError(Problem("not-allowed", "INTO, FOR UPDATE and hints are not allowed"))
     if isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier):
         raise ConfigError(
-            Problem("not-allowed", f"{bounded(node.sql(DIALECT), 80)!r}: functions can't stand in FROM", (),
-                    "read from the named inputs")
+            Problem(
+                "not-allowed",
+                f"{bounded(node.sql(DIALECT), 80)!r}: functions can't stand in FROM",
+                (),
+                "read from the named inputs",
+            )
         )
     _check_type_node(node, text, ())
 
@@ -751,8 +759,13 @@ def _check_type_node(node: exp.Expr, text: str, path: Path) -> None:
         width, scale = int(numbers[0].this), int(numbers[1].this) if len(numbers) > 1 else 0
         if not (1 <= width <= 38 and 0 <= scale <= width):
             raise ConfigError(
-                Problem("unknown-type", f"decimal({width},{scale}) can't be: at most 38 digits, of which at most all "
-                        "may stand behind the point", path, "write decimal(38,10) or smaller")
+                Problem(
+                    "unknown-type",
+                    f"decimal({width},{scale}) can't be: at most 38 digits, of which at most all "
+                    "may stand behind the point",
+                    path,
+                    "write decimal(38,10) or smaller",
+                )
             )
 
 
@@ -791,8 +804,12 @@ def _check_kinds(node: exp.Expr, *, aggregates: bool, windows: bool) -> None:
             raise ConfigError(Problem("not-allowed", f"{name}() needs over (…)"))
         if not aggregates:
             raise ConfigError(
-                Problem("not-allowed", f"the aggregate {name}(…) can't stand here", (),
-                        "use an aggregate step" + (", or write … over (…)" if windows else ""))
+                Problem(
+                    "not-allowed",
+                    f"the aggregate {name}(…) can't stand here",
+                    (),
+                    "use an aggregate step" + (", or write … over (…)" if windows else ""),
+                )
             )
 
 

@@ -65,6 +65,7 @@ CODES: dict[str, str] = {
     "invalid-column": "A column can't be made in the destination under this name or type.",
     "invalid-columns": "The columns of a step do not fit together.",
     "invalid-param": "The value of a run parameter does not fit it.",
+    "invalid-path": "The path can't be read, whatever files there are.",
     "invalid-sql": "The SQL can't be read.",
     "missing-column": "A column that is needed is not there.",
     "missing-value": "A ${…} has no value in this run.",

@@ -67,7 +67,7 @@ def same_destinations(config: PipelineConfig) -> tuple[Problem, ...]:
     """Return a problem for each destination that writes what an earlier one of the same pipeline writes."""
     first: dict[str, int] = {}
     found = []
-    for index, destination in enumerate(config.destinations):
+    for index, destination in enumerate(config.outputs):
         asset = destination.asset()
         # What ends in '/' behind a placeholder is only the part of the path that all runs share.
         if asset is None or "${" in str(getattr(destination, "path", "")):

@@ -54,6 +54,7 @@ class Session:
         """Commit."""
         self._committing = True
         self._db.commit()
+        self._committing = False
 
     @contextmanager
     def errors(self, table: str, oid: int | None) -> Iterator[None]:

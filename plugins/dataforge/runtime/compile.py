@@ -569,7 +569,7 @@ class _Binder:
                     expressions=[sql.aliased(part.copy(), f"part_{index}") for index, part in enumerate(parts)]
                 ).from_(query.args["from_"].this.copy(), copy=False)
                 for part, type_ in zip(parts, self._describe(alone).values(), strict=True):
-                    if type_ not in ("BOOLEAN", '"NULL"', "NULL"):
+                    if type_ != "BOOLEAN" and not isinstance(part, exp.Null):  # a bare null passes in any version
                         shown = bounded(part.sql(sql.DIALECT), 80)
                         problems.add(
                             Problem(
