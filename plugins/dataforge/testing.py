@@ -27,6 +27,7 @@ import pytest
 from pydantic import ValidationError
 
 from dataforge.components.base import (
+    Batches,
     Checkable,
     ComponentConfig,
     ExtractContext,
@@ -167,7 +168,10 @@ class SourceContract(ComponentContract):
             landed = land(
                 con, "rows", extracted, overrides=getattr(model, "columns", {}), scratch=scratch, sample=sample
             )
-            return rows_of(read(con, _everything(landed.view)))
+            rows = rows_of(read(con, _everything(landed.view)))
+        if isinstance(extracted, Batches):
+            extracted.close()
+        return rows
 
     def test_gives_the_expected_rows(self, tmp_path: Path) -> None:
         """All rows arrive, with their types."""

@@ -149,9 +149,13 @@ class Files:
 
 @dataclass(frozen=True)
 class Batches:
-    """Typed records: an Arrow stream, read once, front to back."""
+    """Typed records: an Arrow stream, read once, front to back.
+
+    `close` gives back what the stream holds (a connection, a snapshot) also when it was not read to its end.
+    """
 
     reader: pa.RecordBatchReader
+    close: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def landed(
     extracted = {name: _extract(config, name, context, scratch / f"source-{name}", sample) for name in sources}
     files = [path for one in extracted.values() if isinstance(one, Files) for path in one.paths]
     con = connect_for(config, context, scratch, (*writable, *files))
+    opened = [one for one in extracted.values() if isinstance(one, Batches)]
     try:
         views = {
             name: land(
@@ -66,7 +67,7 @@ def landed(
             )
             for name, one in extracted.items()
         }
-        if any(isinstance(one, Batches) for one in extracted.values()):
+        if opened:
             # a stream can't be read a second time, so nothing beside it may rest on an assumption
             for view in views.values():
                 if view.assumed:
@@ -80,6 +81,8 @@ def landed(
         raise NothingToLoad(f"{error}; the target is left as it is; {hint}") from None
     finally:
         con.close()
+        for one in opened:
+            one.close()
 
 
 def with_widening(views: Iterable[Landed], action: Callable[[], Result]) -> Result:

@@ -62,6 +62,7 @@ class PostgresSource:
                 sampled = session.read(wrapped).read_all()
                 shapes = {name: _shape(sampled[name].to_pylist()) for name in open_}
                 reader = sampled.to_reader()
+                session.close()
             for index, field in enumerate(fields):
                 if field.name in shapes:
                     fields[index] = _fitting(field, shapes[field.name], context)
@@ -69,7 +70,7 @@ class PostgresSource:
             session.close()
             raise
         target = pa.schema(fields)
-        return Batches(pa.RecordBatchReader.from_batches(target, _typed(session, reader, target)))
+        return Batches(pa.RecordBatchReader.from_batches(target, _typed(session, reader, target)), session.close)
 
     def _query(self, context: ExtractContext) -> str:
         if self.config.table is not None:
