@@ -65,6 +65,8 @@ CODES: dict[str, str] = {
     "invalid-column": "A column can't be made in the destination under this name or type.",
     "invalid-columns": "The columns of a step do not fit together.",
     "invalid-param": "The value of a run parameter does not fit it.",
+    "invalid-interval": "The data interval ends before it starts.",
+    "invalid-setting": "A setting of [dataforge] has a value that is not allowed.",
     "invalid-path": "The path can't be read, whatever files there are.",
     "invalid-sql": "The SQL can't be read.",
     "missing-column": "A column that is needed is not there.",
