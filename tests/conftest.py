@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import s3_server
 
 from dataforge.settings import get_settings
 
@@ -50,18 +51,7 @@ def warehouse(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def s3_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The Airflow connection to a real S3 server on loopback, with an empty bucket `staging`."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    connection = {"conn_type": "aws", "login": "key", "password": "secret", "extra": {"endpoint_url": url}}
-    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(connection))
-    client = boto3.client(
-        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="key", aws_secret_access_key="secret"
-    )
-    client.create_bucket(Bucket="staging")
-    yield "lake"
-    server.stop()
+    with s3_server.running("staging") as found:
+        login = {"conn_type": "aws", "login": found.login, "password": found.password, "extra": dict(found.extra)}
+        monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(login))
+        yield found.id

@@ -211,4 +211,4 @@ def test_a_secret_in_a_wrong_place_is_not_repeated_by_other_findings() -> None:
     "text", ["a" * 900_000, "eyJ-" * 200_000, "host=" * 180_000, "bearer " * 120_000, "a:" * 400_000]
 )
 def test_no_text_makes_the_scan_slow(text: str) -> None:
-    assert secret_shape(text) is None or isinstance(secret_shape(text), str)
+    assert secret_shape(text) is None

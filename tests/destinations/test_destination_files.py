@@ -15,13 +15,13 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from tests import s3_server
 from tests.destinations.conftest import Rows, rows
 
 from dataforge.components.base import Connection, ExtractContext, LoadContext, LoadReport
@@ -50,18 +50,8 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def lake() -> Iterator[Connection]:
     """A connection to a real S3 server with the bucket `lake`."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    extra = {"endpoint_url": url, "region_name": "us-east-1"}
-    connection = Connection("lake", "aws", login="k", password="s", extra=extra)
-    filesystem(connection).call_s3("create_bucket", Bucket="lake")
-    yield connection
-    urlopen(Request(f"{url}/moto-api/reset", method="POST")).close()
-    server.stop()
+    with s3_server.running("lake") as connection:
+        yield connection
 
 
 def load(context: LoadContext, incoming: Rows, **config: Any) -> LoadReport:

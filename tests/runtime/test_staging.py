@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import s3_server
 
 from dataforge.components.base import Connection
 from dataforge.components.paths import filesystem
@@ -29,18 +29,8 @@ RUN = "scheduled__2024-01-01T00:00:00+00:00"
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Connection]:
     """A connection to a real S3 server with the bucket `staging`."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    extra = {"endpoint_url": url, "region_name": "us-east-1"}
-    connection = Connection("lake", "aws", login="k", password="s", extra=extra)
-    filesystem(connection).call_s3("create_bucket", Bucket="staging")
-    yield connection
-    urlopen(Request(f"{url}/moto-api/reset", method="POST")).close()
-    server.stop()
+    with s3_server.running("staging") as connection:
+        yield connection
 
 
 @pytest.fixture(params=["local", "s3"])
