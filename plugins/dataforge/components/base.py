@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dataforge.components.fields import ColumnName, DataType, Name
+from dataforge.components.delivery import ContractMode, CursorStep, Grade, Reject, RejectLimit, SchemaContract
+from dataforge.components.fields import ColumnName, DataType, Duration, Name
 from dataforge.errors import Problem
 from dataforge.observability.log import line
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 JsonValue = Any
 """A value that JSON can hold; `Any` since recursive aliases defeat both mypy and pydantic here."""
 
-WriteDisposition = Literal["append", "replace"]
+WriteDisposition = Literal["append", "replace", "merge"]
 
 
 class ComponentConfig(BaseModel):
@@ -45,10 +46,32 @@ class SourceConfig(ComponentConfig):
         description="Types to give to columns instead of the inferred ones: column name to SQL type.",
         examples=[{"zip": "text", "amount": "decimal(12,2)"}],
     )
+    cursor_field: ColumnName | None = Field(
+        default=None,
+        description="Column that only grows, such as a change time or a serial number: each run then reads only records "
+        "above the greatest value that was loaded. That value is committed with the rows.",
+        examples=["updated_at"],
+    )
+    initial_value: str | int | float | None = Field(
+        default=None, description="Where the first run begins (included); everything is read when not set."
+    )
+    lookback: Duration | int | float | None = Field(
+        default=None,
+        description="How far before the cursor each run reads again, for records that arrive late: a duration for a "
+        "time, a number for a number. Records read twice need a primary key and write_disposition merge.",
+        examples=["1h"],
+    )
+    null_cursor: Literal["fail", "skip", "dead_letter"] = Field(
+        default="fail", description="What happens to records without a value in the cursor field."
+    )
 
     def asset(self) -> str | None:
         """Return what is read as an asset URI, or None where nothing stable can be named."""
         return None
+
+    def grade(self) -> Grade:
+        """Return what a full read of this source proves; a read by cursor is a "window" at best."""
+        return "snapshot"
 
 
 class TransformConfig(ComponentConfig):
@@ -64,8 +87,10 @@ class TransformConfig(ComponentConfig):
 class CheckConfig(ComponentConfig):
     """Base of check configs."""
 
-    severity: Literal["fail", "warn"] = Field(
-        default="fail", description="fail stops the run before anything is loaded; warn is reported and goes on."
+    severity: Literal["fail", "warn", "reject"] = Field(
+        default="fail",
+        description="fail stops the run before anything is loaded; warn is reported and goes on; reject sets the rows "
+        "that break it aside as dead letters, up to the pipeline's dead_letters limits.",
     )
 
 
@@ -73,7 +98,19 @@ class DestinationConfig(ComponentConfig):
     """Base of destination configs."""
 
     write_disposition: WriteDisposition = Field(
-        default="append", description="append adds rows; replace leaves only this run's rows."
+        default="append",
+        description="append adds rows; replace leaves only this run's rows; merge brings rows of known keys up to date "
+        "and adds the others (tables only).",
+    )
+    schema_contract: SchemaContract | ContractMode | None = Field(
+        default=None,
+        description="What may happen to this target's columns, over the pipeline's own schema_contract. evolve adds "
+        "new columns and widens types; freeze refuses them; discard_row sets rows with them aside; discard_value "
+        "drops the values.",
+    )
+    allow_empty: bool = Field(default=False, description="Whether replace may leave no rows where there were some.")
+    allow_shrink: bool = Field(
+        default=False, description="Whether replace may leave fewer than half of the rows that there were."
     )
 
     def asset(self) -> str | None:
@@ -122,7 +159,13 @@ class ExtractContext:
 
 @dataclass(frozen=True)
 class LoadContext:
-    """What a destination may use while it writes. `run_key` is the same for every attempt of one run."""
+    """What a destination may use while it writes, and what it must commit together with the rows.
+
+    `run_key` (16 hexadecimal digits) is the same for every attempt of one run into one target; `target` names the
+    target in the ledger. `digest` is that of the staged manifest, None where rows stream; `rows_read` counts the
+    records that the sources gave, of which `rejects` (which may be iterated again) were set aside before the load.
+    With `dry_run` everything is done and rolled back. `replays` are ids of dead letters that this load takes back in.
+    """
 
     connection: Callable[[str], Connection]
     scratch: Path
@@ -130,6 +173,19 @@ class LoadContext:
     dag_id: str = ""
     values: RunValues = field(default_factory=RunValues)
     log: Callable[..., None] = line
+    run_id: str = ""
+    target: str = ""
+    digest: str | None = None
+    revision: str = ""
+    actor: str = ""
+    contract: SchemaContract | None = None
+    cursor: CursorStep | None = None
+    rejects: Iterable[Reject] = ()
+    rows_read: int | None = None
+    limit: RejectLimit = field(default_factory=RejectLimit)
+    last_step: int = 0
+    replays: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -296,13 +352,25 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load did: rows and bytes are of this load, `target` is how a person would name the place."""
+    """What a load did: rows and bytes are of this load, `target` is how a person would name the place.
+
+    `schema_changes` says in SQL what was done to columns; `schema_notes` in words what is new, missing or different.
+    With `already`, an earlier attempt had committed these rows, and the figures are that attempt's.
+    """
 
     target: str
     rows: int
     bytes: int = 0
     seconds: float = 0.0
     created: bool = False
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    already: bool = False
+    schema_version: int = 0
+    schema_changes: tuple[str, ...] = ()
+    schema_notes: tuple[str, ...] = ()
 
 
 class Incoming(Protocol):

@@ -36,6 +36,7 @@ from dataforge.components.base import (
     SourceConfig,
     TransformConfig,
 )
+from dataforge.components.delivery import ContractMode, RejectLimit, SchemaContract
 from dataforge.components.fields import Duration, Name, parse_duration
 from dataforge.components.registry import KINDS
 from dataforge.config.cron import check_cron
@@ -220,6 +221,15 @@ class Param(Part):
         return self
 
 
+class DeadLetters(Part):
+    """How many records may be set aside, with their reason, in place of failing the run."""
+
+    max_share: float = Field(
+        default=0.01, gt=0, le=1, description="Largest share of the records read, 0 to 1; beyond it the run fails."
+    )
+    max_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="Largest number of records of one run.")
+
+
 _PARAM_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -301,6 +311,17 @@ class PipelineConfig(Part):
     destination: SerializeAsAny[DestinationConfig] | tuple[SerializeAsAny[DestinationConfig], ...] = Field(
         description="Where records go; a list for several."
     )
+    schema_contract: SchemaContract | ContractMode | None = Field(
+        default=None,
+        description="What may happen to the columns of targets: evolve, freeze, discard_row or discard_value, for all "
+        'columns or as {"default": …, "columns": {…}}. When not set, tables that DataForge made evolve and others are '
+        "frozen.",
+    )
+    dead_letters: DeadLetters | None = Field(
+        default=None,
+        description="Set records aside that a type, transform, check, contract or key rejects, up to these limits. "
+        "When not set, the first such record fails the run.",
+    )
     execution: Literal["staged", "fused"] = Field(
         default="staged", description="staged: three restartable tasks; fused: one streaming task."
     )
@@ -350,9 +371,24 @@ class PipelineConfig(Part):
         return {"source": self.source} if self.source is not None else self.sources
 
     @property
+    def reject_limit(self) -> RejectLimit:
+        """How many records may become dead letters."""
+        wanted = self.dead_letters
+        return RejectLimit(wanted.max_share, wanted.max_rows) if wanted else RejectLimit()
+
+    def contract_of(self, index: int) -> SchemaContract:
+        """Return the schema contract of the destination at `index`: its own over the pipeline's."""
+        own, general = _contract(self.outputs[index].schema_contract), _contract(self.schema_contract)
+        return own.over(general)
+
+    @property
     def outputs(self) -> tuple[DestinationConfig, ...]:
         """The destinations, one or several."""
         return self.destination if isinstance(self.destination, tuple) else (self.destination,)
+
+
+def _contract(wanted: SchemaContract | ContractMode | None) -> SchemaContract:
+    return wanted if isinstance(wanted, SchemaContract) else SchemaContract(default=wanted)
 
 
 def parse(data: Mapping[str, Any]) -> PipelineConfig:
