@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
 
@@ -9,3 +11,10 @@ class DataForgePlugin(AirflowPlugin):
     """DataForge in Airflow."""
 
     name = "dataforge"
+
+    @property
+    def timetables(self) -> list[Any]:
+        """The timetable of our DAGs, imported only where Airflow asks for it: tasks don't."""
+        from dataforge.dag_factory.timetable import CronTimetable
+
+        return [CronTimetable]

@@ -48,7 +48,7 @@ class SourceConfig(ComponentConfig):
     )
     cursor_field: ColumnName | None = Field(
         default=None,
-        description="Column that only grows, such as a change time or a serial number: each run then reads only records "
+        description="Column that only grows, such as a change time or serial number: each run then reads only records "
         "above the greatest value that was loaded. That value is committed with the rows.",
         examples=["updated_at"],
     )

@@ -13,7 +13,7 @@ from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 import pendulum
-from airflow.sdk import DAG, Asset, AssetAll, AssetAny, Param, task
+from airflow.sdk import DAG, Asset, AssetAll, AssetAny, Param, get_parsing_context, task
 from airflow.sdk import CronDataIntervalTimetable as CronTimetable
 from airflow.sdk import DeltaDataIntervalTimetable as DeltaTimetable
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -99,8 +99,18 @@ def schedule(config: PipelineConfig) -> Any:
     if not isinstance(wanted, str):
         return asset_expression(wanted)
     if wanted.startswith("@") or (" " in wanted and not wanted.startswith("every ")):
-        return CronTimetable(wanted, timezone=config.timezone)
+        return _cron(wanted, config.timezone)
     return DeltaTimetable(interval(wanted))
+
+
+def _cron(expression: str, zone: str) -> Any:
+    """Return our timetable, or Airflow's where ours can't be decoded or, in a task's process, nobody will."""
+    if get_parsing_context().dag_id is None:
+        from dataforge.dag_factory.timetable import cron_timetable
+
+        if ours := cron_timetable(expression, zone):
+            return ours
+    return CronTimetable(expression, timezone=zone)
 
 
 def asset_expression(wanted: AssetExpression) -> Asset | AssetAny | AssetAll:
