@@ -20,6 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An Airflow home of its own for every test, so that nothing a test does reaches the user's."""
     folder = tmp_path / "home"
     monkeypatch.setenv("AIRFLOW_HOME", str(folder))
+    monkeypatch.setenv("AIRFLOW__DATAFORGE__CONNECT_SECONDS", "0")  # a server that is away is tried once
     get_settings.cache_clear()
     yield folder
     get_settings.cache_clear()

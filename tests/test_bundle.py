@@ -233,6 +233,31 @@ def test_large_folders_are_packed_into_few_files_and_invalid_configs_stay_apart(
     assert changed == {home}
 
 
+def test_a_packed_dag_file_does_not_grow_with_its_configs_and_changes_with_each_of_them(
+    bundle: Open, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataforge.settings import get_settings
+
+    monkeypatch.setenv("AIRFLOW__DATAFORGE__SHARD_ABOVE", "2")
+    get_settings.cache_clear()
+    for number in range(3):
+        put(f"p{number}.json", description="first " + "x" * 4000)
+    opened = bundle()
+    before = version(opened)
+    assert {path.stat().st_size < 1000 for path in opened.path.rglob("*.py")} == {True}, "Airflow stores it per DAG"
+    put("p1.json", description="second")
+    opened.refresh()
+    home = next(name for name in stubs(opened) if "p1" in load(opened.path / name))
+    pinned = bundle(before)
+    assert (pinned.path / home).read_text() != (opened.path / home).read_text()
+    assert str(load(pinned.path / home, "p1")["p1"].description).startswith("first")
+    assert load(opened.path / home, "p1")["p1"].description == "second"
+    for number in range(3):
+        put(f"p{number}.json").unlink()
+    opened.refresh()
+    assert [path for path in opened.path.rglob("*") if path.is_file() and path.suffix != ".pyc"] == []
+
+
 def test_many_configs_that_arrive_at_once_are_read_over_several_refreshes(
     bundle: Open, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import json
 import math
 import os
 import shutil
@@ -44,6 +45,8 @@ RECENT_SECONDS, PARSE_SECONDS = 60.0, 2.0
 
 HEADER = "# Made by DataForge: an airflow dag file. Change the JSON config, not this file.\n"
 MAX_NAME_BYTES = 240
+SIDECAR = ".pipelines"
+"""How the name of the file ends that holds the texts of a DAG file's configs, when it has several."""
 
 
 class ConfigBundle(BaseDagBundle):
@@ -98,10 +101,12 @@ class ConfigBundle(BaseDagBundle):
             if repair or shards != old_shards:
                 names = {name for name, _ in after.values()} | {_error_name(con, path) for path in invalid(con)}
                 names |= {name for (name,) in con.execute("SELECT path FROM stubs")}
-                names |= {file.relative_to(self.tracking).as_posix() for file in self.tracking.rglob("*.py")}
+                kept = (file for mark in ("*.py", "*" + SIDECAR) for file in self.tracking.rglob(mark))
+                names |= {file.relative_to(self.tracking).as_posix() for file in kept}
             else:
                 names = {name for name, path in (*before.values(), *after.values()) if path in touched}
                 names |= {name for path in touched for name in (_name(path), _name(path, ".errors"))}
+            names |= {_sidecar(name) for name, _ in (*before.values(), *after.values()) if name in names}
             if self._write(con, names, after, repair=repair) or self._current() is None:
                 self._snapshot(con)
             self._forward({dag_id: (name, after[dag_id][0]) for dag_id, (name, _) in before.items() if dag_id in after})
@@ -113,7 +118,7 @@ class ConfigBundle(BaseDagBundle):
         sources = _sources(con, set(names), homes)
         known = dict(con.execute("SELECT path, digest FROM stubs"))
         changed = False
-        for name in sorted(names):
+        for name in sorted(names):  # a sidecar before the stub that reads it
             source = sources.get(name)
             path = self.tracking / name
             digest = hashlib.sha256(source.encode()).hexdigest() if source is not None else None
@@ -265,26 +270,47 @@ def _sources(con: sqlite3.Connection, names: set[str], homes: Mapping[str, tuple
     for one in ready(con) if len(paths) > MANY else (one for path in sorted(paths) for one in ready(con, path)):
         if (name := homes[one.dag_id][0]) in names:
             found.setdefault(name, []).append(one)
-    texts = {name: _stub(pipelines, readable=not shards) for name, pipelines in found.items()}
+    texts: dict[str, str] = {}
+    for name, pipelines in found.items():
+        texts |= _packed(name, pipelines) if shards else {name: _stub(pipelines)}
     for path in invalid(con):
         if (name := _error_name(con, path)) in names and (text := error(con, path)):
             texts[name] = f"{HEADER}from dataforge.dag_factory.stub import invalid\n\nraise invalid({text!a})\n"
     return texts
 
 
-def _stub(pipelines: Iterable[Ready], *, readable: bool) -> str:
-    """Return a DAG file; all text of a config stands in it as the literal of a Python string."""
+def _stub(pipelines: Iterable[Ready]) -> str:
+    """Return the DAG file of one config; all its text stands in it as the literal of a Python string."""
     body = "".join(
-        f"    {one.dag_id!a}: (\n        {one.path!a},\n"
-        f"{_literal(one.text, readable)},\n{_literal(one.sql, readable)},\n    ),\n"
+        f"    {one.dag_id!a}: (\n        {one.path!a},\n{_literal(one.text)},\n{_literal(one.sql)},\n    ),\n"
         for one in pipelines
     )
     return f"{HEADER}from dataforge.dag_factory.stub import dags\n\nglobals().update(dags({{\n{body}}}))\n"
 
 
-def _literal(text: str, readable: bool) -> str:
-    parts = text.splitlines(keepends=True) if readable else [text]
-    return "\n".join(f"        {part!a}" for part in parts or [""])
+def _literal(text: str) -> str:
+    return "\n".join(f"        {part!a}" for part in text.splitlines(keepends=True) or [""])
+
+
+def _packed(name: str, pipelines: Iterable[Ready]) -> dict[str, str]:
+    """Return the DAG file of several configs and its sidecar, which holds their texts.
+
+    Airflow stores a DAG file's source once for each of its DAGs, so that with the texts in it the database would grow
+    with the square of their number. The digest makes the DAG file differ whenever the sidecar does.
+    """
+    sidecar = json.dumps({one.dag_id: (one.path, one.text, one.sql) for one in pipelines}, indent=1)
+    digest = hashlib.sha256(sidecar.encode()).hexdigest()
+    beside = _sidecar(name)
+    body = (
+        f"# The configs are in {beside}, {digest}; each DAG's docs show its own.\n"
+        f"from dataforge.dag_factory.stub import packed\n\n"
+        f"globals().update(packed(__file__, {beside.rpartition('/')[2]!a}))\n"
+    )
+    return {beside: sidecar, name: HEADER + body}
+
+
+def _sidecar(name: str) -> str:
+    return name.removesuffix(".py") + SIDECAR
 
 
 def _forwarder(name: str, places: Mapping[str, str]) -> str:

@@ -3,6 +3,9 @@
 DataForgeError
     ConfigError         fix the config: carries problems, each with a place in the config
     TransientError      try again: the same call may succeed later
+        ServerAway      a connection's server can't be reached or does not answer: a circuit breaker counts these
+        ConflictError   the server preferred another transaction: the same one may succeed at once
+        FencedError     another load was faster: read the records again
     TerminalError       give up: trying again cannot help
         CheckFailed     the data broke a check of severity "fail"
         NothingToLoad   the only source has no records and no known columns: skip the run, leave the target as it is
@@ -72,6 +75,29 @@ class ConfigError(DataForgeError):
 
 class TransientError(DataForgeError):
     """The same call may succeed later: a server away, a lock, a time-out."""
+
+
+class ConflictError(TransientError):
+    """The server gave this transaction up in favour of another one: the same transaction may succeed at once."""
+
+
+class FencedError(TransientError):
+    """Another load changed the state on which this one stands: the records must be read again."""
+
+
+class ServerAway(TransientError):
+    """The server of `connection` can't be reached, is full, or does not answer; circuit breakers count these.
+
+    `retry_after` is the least number of seconds to wait before the next try, where that is known.
+    """
+
+    def __init__(self, message: str, connection: str, retry_after: float | None = None) -> None:
+        self.connection = connection
+        self.retry_after = retry_after
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[ServerAway], tuple[str, str, float | None]]:
+        return type(self), (str(self), self.connection, self.retry_after)
 
 
 class TerminalError(DataForgeError):

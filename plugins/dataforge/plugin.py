@@ -13,7 +13,7 @@ class DataForgePlugin(AirflowPlugin):
     name = "dataforge"
 
     @property
-    def timetables(self) -> list[Any]:
+    def timetables(self) -> list[Any]:  # type: ignore[override]  # Airflow only reads it
         """The timetable of our DAGs, imported only where Airflow asks for it: tasks don't."""
         from dataforge.dag_factory.timetable import CronTimetable
 

@@ -63,6 +63,39 @@ class Settings(BaseModel):
     max_response_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1_000, description="Largest accepted single HTTP answer after decompression."
     )
+    connect_seconds: float = Field(
+        default=30,
+        ge=0,
+        description="How long a task tries to reach a server that is away, in seconds, before the task itself is "
+        "tried again later; 0 for one try.",
+    )
+    stall_seconds: float = Field(
+        default=3_600,
+        ge=0,
+        description="Longest time in seconds that one statement or one call to an object store may show no progress, "
+        "before its connection is cut and the task tried again; 0 for no limit.",
+    )
+    breaker_failures: int = Field(
+        default=5,
+        ge=1,
+        description="After so many failures in a row to reach a connection's server, tasks leave it alone for a while.",
+    )
+    breaker_seconds: float = Field(
+        default=60,
+        ge=0,
+        description="For how long tasks leave a server alone, in seconds; then one task tries it. 0 for never.",
+    )
+    target_pools: bool = Field(
+        default=True,
+        description="Whether load tasks that write the same DuckDB file or the same table wait for each other, in "
+        "Airflow pools of one slot that DataForge makes. A pool that the config names goes first.",
+    )
+    reconcile_days: float = Field(
+        default=7, gt=0, description="For how many days back the maintenance DAG compares loads with their markers."
+    )
+    reconcile_fails: bool = Field(
+        default=False, description="Whether its task fails when they differ; else it warns in its log."
+    )
     allow_private_hosts: bool = Field(
         default=True,
         description="Whether HTTP connections may lead to loopback and private addresses. Link-local metadata "

@@ -15,9 +15,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CODE = """
 import json
-from airflow.plugins_manager import _get_plugins
+from airflow.plugins_manager import _get_plugins, get_timetables_plugins
 import dataforge
 plugins, errors = _get_plugins()
+assert "dataforge.dag_factory.timetable.CronTimetable" in get_timetables_plugins()
 print(json.dumps([[str(p.source) for p in plugins if p.name == "dataforge"], errors, dataforge.__file__]))
 """
 

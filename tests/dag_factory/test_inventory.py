@@ -255,3 +255,30 @@ def test_one_pipeline_is_found_without_reading_the_others(inventory: Inventory, 
     assert inventory.find("a") is None, "what is remembered of a changed file is not used"
     path.unlink()
     assert inventory.find("a") is None
+
+
+def test_read_by_several_processes_a_folder_is_remembered_as_if_read_by_one(
+    folder: Path, put: Put, pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        put(f"p{number}.json", schedule=f"{number} 6 * * *")
+    put("broken.json", '{"dag_id": "broken",}')
+    put("column.json", transforms=[{"type": "select", "columns": ["id"]}, {"type": "filter", "where": "amuont > 0"}])
+    put("twice.json", pipeline("p3"))
+    put("matrix.json", pipeline("m_${matrix.t}", matrix={"t": ["x", "y"]}))
+    old(put("half.json", '{"dag_id": "half"'))
+    put("young.json", '{"dag_id": "young"')
+
+    def remembered(name: str, processes: int) -> list[list[tuple[object, ...]]]:
+        monkeypatch.setattr("dataforge.dag_factory.inventory.MANY", 2)
+        monkeypatch.setattr("dataforge.dag_factory.forks.processes", lambda: processes)
+        inventory = Inventory(folder, tmp_path / name)
+        with inventory.transaction() as con:
+            inventory.update(con)
+            assert inventory.stale(), "a file is half-written"
+            return [con.execute(f"SELECT * FROM {table}").fetchall() for table in ("files", "pipelines")]
+
+    one = remembered("one", 1)
+    assert remembered("three", 3) == one
+    assert {path for path, _, error in one[0] if error} == {"broken.json", "column.json", "half.json"}
+    assert len(one[1]) == 16

@@ -88,7 +88,8 @@ def test_a_task_parses_only_its_own_config_among_a_thousand(pipeline: Make, put:
     }
     version, name = python(
         "import json\nfrom dataforge.bundle import ConfigBundle\nbundle = ConfigBundle(name='p')\nbundle.initialize()\n"
-        "home = next(p for p in bundle.path.rglob('*.py') if \"'p500': (\" in p.read_text())\n"
+        "beside = next(p for p in bundle.path.rglob('*.pipelines') if 'p500' in json.loads(p.read_text()))\n"
+        "home = beside.with_suffix('.py')\n"
         "print(json.dumps([bundle.get_current_version().version, str(home.relative_to(bundle.path))]))",
         **environment,
     )

@@ -99,9 +99,9 @@ def database(postgres_server: Connection) -> Database:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Callable[..., LoadContext]:
-    """Make a load context for some connections; `run_key` names the run."""
+    """Make a load context for some connections; `run_key` names the run, another one each time when not given."""
 
-    def make(*connections: Connection, run_key: str = "run-1") -> LoadContext:
+    def make(*connections: Connection, run_key: str | None = None) -> LoadContext:
         known = {connection.id: connection for connection in connections}
 
         def connection(conn_id: str) -> Connection:
@@ -111,6 +111,6 @@ def context(tmp_path: Path) -> Callable[..., LoadContext]:
 
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
-        return LoadContext(connection, scratch, run_key, dag_id="orders_daily")
+        return LoadContext(connection, scratch, run_key or uuid.uuid4().hex[:16], dag_id="orders_daily")
 
     return make

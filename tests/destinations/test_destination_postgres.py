@@ -28,7 +28,7 @@ Context = Callable[..., LoadContext]
 
 
 def load(database: Database, context: Context, incoming: Rows, table: str = "t", **config: Any) -> LoadReport:
-    settings_ = PostgresConfig(connection="warehouse", table=table, **config)
+    settings_ = PostgresConfig(connection="warehouse", table=table, **{"run_column": None, **config})
     return PostgresDestination(settings_).load(incoming, context(database.connection))
 
 
@@ -148,7 +148,8 @@ def test_append_adds_and_replace_leaves_only_the_new_rows(database: Database, co
     assert load(database, context, rows(id=[3])).created is False
     assert database.sql("select id from t order by id") == [(1,), (2,), (3,)]
     for method in ("delete", "truncate"):
-        load(database, context, rows(id=[9]), write_disposition="replace", replace_method=method)
+        config = {"write_disposition": "replace", "replace_method": method, "allow_shrink": True}
+        load(database, context, rows(id=[9]), **config)
         assert database.sql("select id from t") == [(9,)]
 
 
@@ -156,7 +157,10 @@ def test_zero_rows_make_the_table_and_replace_empties_it(database: Database, con
     empty = Rows([pa.record_batch({"id": pa.array([], pa.int64())})])
     assert load(database, context, empty).rows == 0
     load(database, context, rows(id=[1]))
-    load(database, context, empty, write_disposition="replace")
+    with pytest.raises(TerminalError, match="would leave no rows, where there are 1"):
+        load(database, context, empty, write_disposition="replace")
+    assert database.sql("select count(*) from t") == [(1,)]
+    load(database, context, empty, write_disposition="replace", allow_empty=True)
     assert database.sql("select count(*) from t") == [(0,)]
 
 
@@ -219,7 +223,9 @@ def test_a_key_of_a_table_that_may_not_be_read_is_named_by_the_server(database: 
     database.sql("insert into t values (1)")
     database.sql("create table hr.child (parent bigint constraint child_parent references t)")
     database.sql("insert into hr.child values (1)")
-    connection = role(database, "grant insert, select, delete, update on t to")
+    connection = role(
+        database, "grant insert, select, delete, update on t to", "grant create on schema public to"
+    )
     with pytest.raises(TerminalError, match=r"rows of hr\.child refer to it by .* 'child_parent'.*nothing was changed"):
         PostgresDestination(
             PostgresConfig(connection=connection.id, table="public.t", write_disposition="replace")
@@ -460,7 +466,13 @@ def test_a_missing_right_is_named_before_anything_is_written(
 def test_insert_on_the_columns_alone_is_enough(database: Database, context: Context) -> None:
     database.sql("create table t (id bigint, other bigint)")
     writer = role(database, "grant insert (id) on t to")
-    PostgresDestination(PostgresConfig(connection="warehouse", table="t")).load(rows(id=[2]), context(writer))
+    config = PostgresConfig(connection="warehouse", table="t")
+    with pytest.raises(TerminalError, match=r"lacks CREATE on schema public, for the tables of cursors"):
+        PostgresDestination(config).load(rows(id=[2]), context(writer))
+    database.sql("create schema ledgers")
+    database.sql(f"grant all on schema ledgers to {writer.login}")
+    own = config.model_copy(update={"ledger_schema": "ledgers"})
+    PostgresDestination(own).load(rows(id=[2]), context(writer))
     assert database.sql("select id from t") == [(2,)]
 
 

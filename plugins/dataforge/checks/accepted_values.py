@@ -43,9 +43,12 @@ class AcceptedValues:
                 with problems.under("values", index):
                     sql.check_value(value, (relation.columns or {}).get(name, ""))
         listed = exp.In(this=sql.column(name), expressions=[sql.literal(value) for value in self._config.values])
-        return sql.count_violations(relation, exp.Not(this=listed))
+        says = f"{name} is none of {self._listed()}"
+        return sql.count_violations(relation, exp.Not(this=listed), says, name)
 
     def describe(self, violations: int, checked: int) -> str:
         """Return one sentence for a result with violations."""
-        listed = bounded(", ".join(map(repr, self._config.values)), 200)
-        return f"{violations:,} of {checked:,} rows have another {self._config.column} than {listed}"
+        return f"{violations:,} of {checked:,} rows have another {self._config.column} than {self._listed()}"
+
+    def _listed(self) -> str:
+        return bounded(", ".join(map(repr, self._config.values)), 200)

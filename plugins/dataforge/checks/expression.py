@@ -39,7 +39,8 @@ class Expression:
 
         condition = sql.parse_expression(self._config.expression, relation, scope, "expression")
         condition.meta["condition"] = True
-        return sql.count_violations(relation, exp.Not(this=exp.Paren(this=condition)))
+        says = self._config.message or f"it breaks {bounded(self._config.expression, 200)!r}"
+        return sql.count_violations(relation, exp.Not(this=exp.Paren(this=condition)), says)
 
     def describe(self, violations: int, checked: int) -> str:
         """Return one sentence for a result with violations."""

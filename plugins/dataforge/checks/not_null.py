@@ -34,7 +34,8 @@ class NotNull:
 
         found = sql.match_columns(relation.columns, self._config.columns, "columns")
         nulls = [exp.Is(this=sql.column(name), expression=exp.Null()) for name in found]
-        return sql.count_violations(relation, exp.or_(*nulls, copy=False))
+        says = f"there is no value in {' or '.join(found)}"
+        return sql.count_violations(relation, exp.or_(*nulls, copy=False), says, found[0] if len(found) == 1 else "")
 
     def describe(self, violations: int, checked: int) -> str:
         """Return one sentence for a result with violations."""

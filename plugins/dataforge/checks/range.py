@@ -53,10 +53,13 @@ class Range:
             outside.append(below(this=sql.column(name), expression=sql.literal(low)))
         if high is not None:
             outside.append(above(this=sql.column(name), expression=sql.literal(high)))
-        return sql.count_violations(relation, exp.or_(*outside, copy=False))
+        says = f"{name} is not {self._bounds()}"
+        return sql.count_violations(relation, exp.or_(*outside, copy=False), says, name)
 
     def describe(self, violations: int, checked: int) -> str:
         """Return one sentence for a result with violations."""
+        return f"{violations:,} of {checked:,} rows have a {self._config.column} that is not {self._bounds()}"
+
+    def _bounds(self) -> str:
         low, high, more = self._config.min, self._config.max, "" if self._config.exclusive else "="
-        bounds = [f">{more} {low}"] * (low is not None) + [f"<{more} {high}"] * (high is not None)
-        return f"{violations:,} of {checked:,} rows have a {self._config.column} that is not {' and '.join(bounds)}"
+        return " and ".join([f">{more} {low}"] * (low is not None) + [f"<{more} {high}"] * (high is not None))

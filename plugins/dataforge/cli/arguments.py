@@ -56,6 +56,13 @@ def build_parser() -> argparse.ArgumentParser:
     _run_values(preview)
     _format(preview)
 
+    plan = _command(commands, "runs", "plan", "show what a run would change in the destinations; writes nothing")
+    plan.add_argument("path", type=Path, metavar="CONFIG")
+    _run_values(plan)
+    _format(plan)
+
+    _ledger_commands(commands)
+
     components = _command(commands, "environment", "components", "list the components, or describe one")
     components.add_argument("type", nargs="?", metavar="TYPE", help="one type to describe, e.g. csv")
     components.add_argument("--format", choices=("text", "json", "markdown"), default="text")
@@ -65,9 +72,78 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: argparse._SubParsersAction, module: str, name: str, help: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+def _ledger_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    loads = _command(commands, "ledger", "loads", "list the loads that were committed, the newest first")
+    _ledger(loads)
+    loads.add_argument("--limit", type=_positive, default=50, metavar="N", help="loads to list (default: 50)")
+
+    undo = _command(commands, "ledger", "undo", "take the load of a run back")
+    _ledger(undo)
+    undo.add_argument("run", metavar="RUN", help="its run_id, as `dataforge loads` and Airflow show it")
+    _yes(undo)
+
+    cursor = _group(commands, "cursor", "show or move up to where a source was read")
+    show = _command(cursor, "ledger", "show", "show the cursor of each source", function="cursor_show")
+    _ledger(show)
+    set_ = _command(cursor, "ledger", "set", "put the cursor of a source to a value", function="cursor_set")
+    _ledger(set_)
+    set_.add_argument("--source", metavar="NAME", help="which source, where several have a cursor_field")
+    set_.add_argument("--value", required=True, metavar="VALUE", help="the next run reads from this value on")
+    set_.add_argument("--type", metavar="TYPE", help="SQL type of the value; that of the cursor so far when not given")
+    _yes(set_)
+    reset = _command(cursor, "ledger", "reset", "forget the cursor; all is read again", function="cursor_reset")
+    _ledger(reset)
+    reset.add_argument("--source", metavar="NAME", help="only the cursor of this source")
+    _yes(reset)
+
+    letters = _group(commands, "dead-letters", "list, show or replay the records that were set aside")
+    for name, help in (
+        ("list", "list the records that wait to be replayed"),
+        ("show", "show records whole, with the reason"),
+        ("replay", "run records through the rest of the pipeline again and load them"),
+    ):
+        parser = _command(letters, "ledger", name, help, function=f"dead_letters_{name}")
+        _ledger(parser)
+        parser.add_argument("--run", metavar="RUN", help="only those of this run_id")
+        parser.add_argument("--id", action="append", default=[], metavar="ID", help="only this one; repeatable")
+        parser.add_argument(
+            "--all", action="store_true", help="all that wait" if name == "replay" else "also those replayed before"
+        )
+        parser.add_argument(
+            "--limit", type=_positive, default=1000, metavar="N", help="at most so many (default: 1000)"
+        )
+
+
+def _group(commands: argparse._SubParsersAction, name: str, help: str) -> argparse._SubParsersAction:  # type: ignore[type-arg]
+    parser = commands.add_parser(name, help=help, description=help)
+    group: argparse._SubParsersAction = parser.add_subparsers(  # type: ignore[type-arg]
+        title="commands", required=True, metavar="COMMAND"
+    )
+    return group
+
+
+def _ledger(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="CONFIG")
+    parser.add_argument("--dag-id", help="which pipeline, where the file describes several")
+    parser.add_argument(
+        "--destination", type=_positive, metavar="N", help="which destination of the list, from 1; all when not given"
+    )
+    _format(parser)
+
+
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+
+
+def _command(
+    commands: argparse._SubParsersAction,  # type: ignore[type-arg]
+    module: str,
+    name: str,
+    help: str,
+    function: str = "",
+) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help)
-    parser.set_defaults(command=_late(module, name))
+    parser.set_defaults(command=_late(module, function or name))
     return parser
 
 

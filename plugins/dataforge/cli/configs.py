@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from dataforge.cli.output import print_json, print_sql
 from dataforge.cli.usage import UsageError
 from dataforge.components.base import ComponentConfig
 from dataforge.components.registry import DESTINATIONS, SOURCES
+from dataforge.config.delivery import letter
+from dataforge.config.pipeline import PipelineConfig
 
 
 def validate(arguments: argparse.Namespace) -> int:
     """Check files and folders; print every finding in the asked format."""
     from dataforge.config import report
-    from dataforge.dag_factory.check import check_paths
+    from dataforge.dag_factory.check import check_paths, delivery_findings
 
     for path in arguments.paths:
         if not path.exists():
@@ -28,9 +30,15 @@ def validate(arguments: argparse.Namespace) -> int:
             return 2
     checked = check_paths(arguments.paths, root=use_root(arguments.paths[0]), live=arguments.live)
     writers = {"text": report.as_text, "json": report.as_json, "sarif": report.as_sarif, "junit": report.as_junit}
-    text = writers[arguments.format](checked.findings)
+    findings = list(checked.findings)
+    if arguments.format == "json":
+        findings += (finding for loaded in checked.valid for finding in delivery_findings(loaded))
+    text = writers[arguments.format](findings)
     if text:
         print(text)
+    if arguments.format == "text":
+        for loaded in checked.valid:
+            print(f"{loaded.config.dag_id}: {'; '.join(_guarantees(loaded.config))}")
     if arguments.format == "text":
         errors, warnings = (sum(f.severity == level for f in checked.findings) for level in ("error", "warning"))
         print(
@@ -38,6 +46,13 @@ def validate(arguments: argparse.Namespace) -> int:
         )
     blocking = ("error", "warning") if arguments.strict else ("error",)
     return 1 if any(finding.severity in blocking for finding in checked.findings) else 0
+
+
+def _guarantees(config: PipelineConfig) -> Iterator[str]:
+    """Yield the delivery guarantee of each destination as one sentence, with what would improve it most."""
+    for one in letter(config):
+        where = f"destination {one.destination + 1} " if len(config.outputs) > 1 else ""
+        yield f"{where}{one}" + (f" -> {one.improvements[0]}" if one.improvements else "")
 
 
 def schema(arguments: argparse.Namespace) -> int:
@@ -65,6 +80,7 @@ def show(arguments: argparse.Namespace) -> int:
                 {
                     "config": loaded.data,
                     "revision": loaded.revision,
+                    "delivery": [one.to_json() for one in letter(loaded.config)],
                     **({"effective": [list(row) for row in explain(loaded)]} if arguments.effective else {}),
                 }
                 for loaded in result.pipelines

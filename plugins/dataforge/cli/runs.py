@@ -1,4 +1,4 @@
-"""`run` and `preview`: pipelines without a scheduler, by the same code path as the tasks."""
+"""`run`, `preview` and `plan`: pipelines without a scheduler, by the same code path as the tasks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from dataforge.cli.loading import load_one
 from dataforge.cli.output import print_json, print_table, progress
 from dataforge.components.base import JsonValue
 from dataforge.config.pipeline import Param, PipelineConfig
+from dataforge.runtime.breaker import guarded
 from dataforge.runtime.context import TaskContext, local
 
 
@@ -22,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_one(arguments.path, arguments.dag_id).config
     context = local(config, _params(config, arguments.param), arguments.interval)
     began = time.monotonic()
-    with _logging():
+    with _logging(), guarded(context) as context:
         loads, checks = _fused(config, context) if config.execution == "fused" else _staged(config, context)
     seconds = time.monotonic() - began
     if arguments.format == "json":
@@ -53,6 +55,29 @@ def preview(arguments: argparse.Namespace) -> int:
     for check in result.checks:
         mark = "passed" if check.passed else "FAILED" if check.severity == "fail" else "warning"
         print(f"check {check.check}: {mark}, {check.violations} of {check.checked} sampled rows break it")
+    return 0
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Show what a run would change in the destinations."""
+    from dataforge.runtime.plan import run as run_plan
+
+    config = load_one(arguments.path, arguments.dag_id).config
+    context = local(config, _params(config, arguments.param), arguments.interval)
+    with _logging():
+        planned = run_plan(config, context)
+    if arguments.format == "json":
+        print_json({"status": "planned", "dag_id": config.dag_id, **asdict(planned)})
+        return 0
+    print("read: " + ", ".join(f"{rows:,} records of {name}" for name, rows in planned.read.items()))
+    for load in planned.loads:
+        counts = ", ".join(f"{load[key]:,} {key}" for key in ("inserted", "updated", "deleted", "rejected"))
+        print(f"{load['target']}{' (would be made)' if load['created'] else ''}: {counts}")
+        for statement in load["schema_changes"]:
+            print(f"  {statement}")
+        for note in load["schema_notes"]:
+            print(f"  {note}")
+    print("nothing was written")
     return 0
 
 

@@ -55,7 +55,7 @@ class SourceConfig(ComponentConfig):
     initial_value: str | int | float | None = Field(
         default=None, description="Where the first run begins (included); everything is read when not set."
     )
-    lookback: Duration | int | float | None = Field(
+    lookback: int | float | Duration | None = Field(
         default=None,
         description="How far before the cursor each run reads again, for records that arrive late: a duration for a "
         "time, a number for a number. Records read twice need a primary key and write_disposition merge.",
@@ -143,11 +143,28 @@ class RunValues:
 
 
 @dataclass(frozen=True)
+class CursorBounds:
+    """The records that a run reads by its cursor: from `lower` up to `upper`, both included; None is no limit.
+
+    They are texts of the DuckDB type `type`, which is "" while it is not known (`initial_value` of a first run). With
+    `nulls` records without a value are wanted too. A source may leave the others out, but need not: the runtime does
+    so again, exactly.
+    """
+
+    field: str
+    lower: str | None = None
+    upper: str | None = None
+    type: str = ""
+    nulls: bool = True
+
+
+@dataclass(frozen=True)
 class ExtractContext:
     """What a source may use while it reads.
 
     `connection` looks an Airflow connection up by id; `scratch` is an empty local folder that is removed afterwards;
-    `sample` is the number of rows that are enough (preview), or None for all; `log` takes a message and fields.
+    `sample` is the number of rows that are enough (preview), or None for all; `log` takes a message and fields;
+    `cursor` tells a source with a cursor field what is wanted, None for everything.
     """
 
     connection: Callable[[str], Connection]
@@ -155,6 +172,7 @@ class ExtractContext:
     values: RunValues = field(default_factory=RunValues)
     sample: int | None = None
     log: Callable[..., None] = line
+    cursor: CursorBounds | None = None
 
 
 @dataclass(frozen=True)
@@ -321,10 +339,15 @@ class CheckQueries:
     """How a check is measured.
 
     `count` gives one row (violations bigint, checked bigint); `examples` gives violating rows, the caller limits them.
+    A check that looks at each row alone gives `violates`, true for a row that breaks it, else false or null; only such
+    a check can have severity "reject". `says` is what is wrong with such a row, `column` the column at fault, if one is.
     """
 
     count: exp.Query
     examples: exp.Query | None = None
+    violates: exp.Expr | None = None
+    says: str = ""
+    column: str = ""
 
 
 class Check(Protocol):
@@ -343,11 +366,18 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a destination can do; validation asks this value, never the type."""
+    """What a destination can do; validation asks this value, never the type.
+
+    `commit` says where a load becomes true: in one transaction with its marker; by a manifest or pointer through which
+    readers must look; or nowhere, so that a repeated load can't be told from a new one. `plans` says whether a load
+    honours `LoadContext.dry_run`.
+    """
 
     dispositions: frozenset[str]
     transactional: bool
     kind: Literal["table", "files"]
+    commit: Literal["transaction", "manifest", "none"] = "none"
+    plans: bool = False
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ class Reject:
 
     `stage` and `step` (index of the transform; the number of transforms for checks, keys and loads) say from where it
     can be replayed; `source` names the relation whose record it is, `position` says which in its own terms (such as
-    "record 17"), and may be empty. `column` is empty where no single column is at fault.
+    "record 17"), and may be empty. `column` is empty where no single column is at fault. `types` is JSON text of the
+    record's columns to DuckDB types as they were at that point; a replay gives the values these types again.
     """
 
     stage: RejectStage
@@ -134,6 +135,7 @@ class Reject:
     step: int = 0
     column: str = ""
     position: str = ""
+    types: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,16 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from dataforge.components import retry
 from dataforge.components.base import Connection
-from dataforge.errors import TerminalError, TransientError
+from dataforge.components.lifeline import bounded_call
+from dataforge.errors import DataForgeError, ServerAway, TerminalError, TransientError
+from dataforge.settings import get_settings
 
 CHUNK = 8 * 1024 * 1024
 """Bytes that one read of an S3 object or of a compressed file takes."""
@@ -245,21 +248,43 @@ def _fetch(fs: Any, name: str, target: Path) -> None:
 
 
 def s3_call(what: str, connection: Connection, call: Callable[[], Any]) -> Any:
-    """Return `call()`; S3's errors come out as TerminalError or TransientError that name `what` and the connection."""
+    """Return `call()`; S3's errors come out as TerminalError or TransientError that name `what` and the connection.
+
+    It is called again while the store is away or asks for time, for `connect_seconds` of the settings at most, so it
+    must be repeatable: read, put a whole object, remove. A call without an end is given up after `stall_seconds`.
+    """
+    settings = get_settings()
+    late = ServerAway(f"{what}: no end after {settings.stall_seconds:g} s", connection.id)
+
+    def once() -> Any:
+        return _once(what, connection, lambda: bounded_call(settings.stall_seconds, call, lambda: late))
+
+    try:
+        return retry.repeat(once, replace(retry.OBJECTS, seconds=settings.connect_seconds), what=what)
+    except _ReplacedError:
+        raise TransientError(f"{what} was replaced while it was read") from None
+
+
+class _ReplacedError(Exception):
+    """The object is another one now: the same call would mix the two."""
+
+
+def _once(what: str, connection: Connection, call: Callable[[], Any]) -> Any:
     try:
         return call()
+    except DataForgeError:
+        raise
     except PermissionError as error:
         raise TerminalError(f"{what}: connection {connection.id!r} may not read it ({error})") from None
     except FileNotFoundError as error:
         raise TerminalError(f"{what}: not found ({error})") from None
     except OSError as error:
         if "precondition" in str(error).lower():
-            raise TransientError(f"{what} was replaced while it was read") from None
-        raise TransientError(f"{what}: {error}") from None
+            raise _ReplacedError from None
+        raise retry.error_for(retry.of_object_store(error) or "again", f"{what}: {error}", connection.id) from None
     except Exception as error:
-        module = type(error).__module__
-        if not module.startswith(("botocore", "aiobotocore", "aiohttp", "s3fs", "asyncio")):
+        verdict = retry.of_object_store(error)
+        if verdict is None:
             raise
-        if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError"):
-            raise TerminalError(f"{what}: connection {connection.id!r}: {error}") from None
-        raise TransientError(f"{what}: {error}") from None
+        named = f"connection {connection.id!r}: " if verdict == "terminal" else ""
+        raise retry.error_for(verdict, f"{what}: {named}{error}", connection.id) from None

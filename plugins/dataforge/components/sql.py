@@ -187,7 +187,7 @@ def select(relation: Relation, *projections: exp.Expr) -> exp.Select:
     return exp.Select(expressions=list(projections)).from_(relation.table(), copy=False)
 
 
-def count_violations(relation: Relation, broken: exp.Expr) -> CheckQueries:
+def count_violations(relation: Relation, broken: exp.Expr, says: str = "", column: str = "") -> CheckQueries:
     """Return the queries of a check on single rows: `broken` is true for a row that breaks it, else false or null."""
     from sqlglot import exp
 
@@ -196,7 +196,8 @@ def count_violations(relation: Relation, broken: exp.Expr) -> CheckQueries:
         aliased(exp.CountIf(this=broken), "violations"),
         aliased(exp.Count(this=exp.Star()), "checked"),
     )
-    return CheckQueries(count, select(relation, star()).where(broken.copy(), copy=False))
+    examples = select(relation, star()).where(broken.copy(), copy=False)
+    return CheckQueries(count, examples, broken.copy(), says, column)
 
 
 def star(

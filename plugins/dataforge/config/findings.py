@@ -76,6 +76,7 @@ CODES: dict[str, str] = {
     "not-aggregated": "A column has several values in a group.",
     "not-allowed": "The SQL holds something that is not allowed in a config.",
     "not-an-expression": "The SQL is not exactly one expression.",
+    "not-rejectable": "The check looks at many rows at once, so that no single row can be set aside for it.",
     "not-one": "Exactly one of several keys is needed.",
     "refused-by-airflow": "Airflow refuses what the config asks for.",
     "source-unreachable": "The source could not be asked for its columns.",
@@ -88,6 +89,15 @@ CODES: dict[str, str] = {
     "unknown-placeholder": "A ${…} that names no run value.",
     "unknown-type": "No SQL type of this name is known.",
     "which-pipeline": "The file describes several pipelines and none was named.",
+    # delivery
+    "delivery": "The delivery guarantee of a destination, with its reason and what would improve it.",
+    "duplicates-possible": "Records that are read twice are written twice.",
+    "incremental-no-ledger": "A cursor_field with a destination that keeps no record of its loads.",
+    "incremental-several-destinations": "A cursor_field with several destinations, which can't commit together.",
+    "needs-dead-letters": "Records are to be set aside, but the pipeline has no 'dead_letters'.",
+    "needs-merge": "The key deletes rows, which only write_disposition merge does.",
+    "rows-at-risk": "A combination that may delete rows which should stay.",
+    "unsupported-disposition": "The destination does not have this write_disposition.",
     # advice
     "no-effect": "A key that changes nothing in this combination.",
     "unused": "Something is declared but never used.",

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from dataforge.components.base import JsonValue
-from dataforge.components.placeholders import parse_placeholder
+from dataforge.components.placeholders import CURSOR, parse_placeholder
 from dataforge.components.registry import KINDS
 from dataforge.config.shapes import ANY, Path, Shape, below, shape_of, texts
 from dataforge.config.validation import nearest
@@ -80,8 +80,22 @@ def _check(text: str, path: Path, shape: Shape, params: Mapping[str, Any]) -> It
         elif shape is not ANY and not shape.takes_placeholders:
             message = f"{shown!r} can't stand here: this value is the same for every run"
             yield Problem("misplaced-placeholder", message, path)
+        elif CURSOR.fullmatch(match[0]):
+            yield from _check_cursor(match[0], path, shape)
         else:
             yield from _check_name(shown, body, path, params)
+
+
+def _check_cursor(shown: str, path: Path, shape: Shape) -> Iterator[Problem]:
+    """Yield a problem for a `${cursor}` where no source puts it in, or with a pattern that is none."""
+    pattern = shown[2:-1].partition(":")[2]
+    if not shape.marks.get("x-cursor"):
+        message = f"{shown!r} can't stand here; it is for 'query' and 'body' of the http source"
+        hint = "database sources read above the cursor by themselves: 'cursor_field' is enough"
+        yield Problem("misplaced-placeholder", message, path, hint)
+    elif set(re.findall(r"%(.?)", pattern, re.DOTALL)) - _DIRECTIVES:
+        hint = "write for example '%Y-%m-%d' or '%Y-%m-%dT%H:%M:%SZ'"
+        yield Problem("invalid-placeholder", f"{shown!r}: the format is none that dates know", path, hint)
 
 
 def _check_name(shown: str, body: str, path: Path, params: Mapping[str, Any]) -> Iterator[Problem]:

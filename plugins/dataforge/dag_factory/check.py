@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from dataforge.components.base import Columns, Discoverable, ExtractContext, RunValues, Verifiable
 from dataforge.components.registry import SOURCES
+from dataforge.config.delivery import letter
 from dataforge.config.files import FileResult, Loaded, locate_problems, mark_duplicates, read_file, read_folder
 from dataforge.config.findings import Finding, in_order
 from dataforge.config.pipeline import PipelineConfig
@@ -61,6 +62,18 @@ def problems(config: PipelineConfig, *, live: bool = False) -> tuple[Problem, ..
     except ConfigError as error:
         found += error.problems
     return (*found, *twice)
+
+
+def delivery_findings(loaded: Loaded) -> tuple[Finding, ...]:
+    """Return the delivery guarantee of each destination of a valid pipeline as a finding of severity info."""
+    config = loaded.config
+    found = []
+    for one in letter(config):
+        place: tuple[str | int, ...] = ("destination", one.destination)
+        place = place if isinstance(config.destination, tuple) else place[:1]
+        hint = "; ".join(one.improvements) or None
+        found.append(Problem("delivery", f"{config.dag_id}: {one}", place, hint, severity="info"))
+    return locate_problems(found, loaded)
 
 
 def same_destinations(config: PipelineConfig) -> tuple[Problem, ...]:

@@ -10,10 +10,13 @@ import re
 from collections.abc import Iterator
 
 from dataforge.components.base import ComponentConfig
+from dataforge.config.delivery import Delivery, letter
 from dataforge.config.pipeline import AllAssets, AnyAsset, AssetExpression, PipelineConfig
 
 PLACE_FIELDS = ("connection", "path", "url", "endpoint", "database", "table", "query", "bucket", "key")
 """Fields that say where a source or destination is, in the order in which a person would tell them."""
+
+_OUTCOMES = {"fail": "stops the run", "warn": "warns", "reject": "sets rows aside"}
 
 
 def render(config: PipelineConfig, *, text: str, sql: str = "", file: str = "") -> str:
@@ -31,10 +34,10 @@ def fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
-def inline(text: str) -> str:
-    """Return `text` as code within a line; line breaks and tabs become spaces, long texts are cut."""
+def inline(text: str, limit: int = 120) -> str:
+    """Return `text` as code within a line; line breaks and tabs become spaces, texts over the limit are cut."""
     text = " ".join(text.split())
-    text = text if len(text) <= 120 else f"{text[:119]}…"
+    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
     ticks = "`" * (_longest_ticks(text) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{pad}{text or ' '}{pad}{ticks}"
@@ -55,9 +58,10 @@ def summary(config: PipelineConfig, file: str = "") -> str:
         steps = " → ".join(inline(step.type) for step in config.transforms)
         lines.append(f"- **Transforms** {steps}")
     for check in config.checks:
-        lines.append(f"- **Checks** {_check(check)} ({'stops the run' if check.severity == 'fail' else 'warns'})")
+        lines.append(f"- **Checks** {_check(check)} ({_OUTCOMES[check.severity]})")
     for target in config.outputs:
         lines.append(f"- **Writes** {_component(target)}, {inline(target.write_disposition)}")
+    lines.append(f"- **Guarantees** {' / '.join(_guarantee(one) for one in letter(config))}")
     lines.append(f"- **Runs** {_schedule(config)}")
     if owner := config.owner or config.default_args.owner:
         lines.append(f"- **Owner** {inline(owner)}")
@@ -69,6 +73,10 @@ def summary(config: PipelineConfig, file: str = "") -> str:
 def _component(part: ComponentConfig) -> str:
     places = [str(getattr(part, name)) for name in PLACE_FIELDS if isinstance(getattr(part, name, None), str)]
     return " ".join([inline(part.type), *map(inline, places[:3])])
+
+
+def _guarantee(one: Delivery) -> str:
+    return f"{one.words} ({inline(one.letter)}): {inline(one.reason, 500)}"
 
 
 def _check(part: ComponentConfig) -> str:

@@ -18,10 +18,11 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataforge import __version__
 from dataforge.config.pipeline import PipelineConfig, parse
+from dataforge.dag_factory.forks import divided
 from dataforge.errors import ConfigError, Problem
 from dataforge.observability.log import line
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 SQL_SECONDS = 2.0
 """Time in one update of the loader after which pipelines are read without the SQL that their documentation shows; what
 is left over is compiled in later ones."""
+
+MANY = 500
+"""Changed files from which on the work of reading them is divided among processes."""
 
 DEFAULTS, IGNORE = "defaults.json", ".dataforgeignore"
 """As `config.files` has them, which a task's process need not import."""
@@ -56,6 +60,21 @@ class Ready:
     path: str
     text: str
     sql: str
+
+
+class _Old(NamedTuple):
+    """A pipeline as it is remembered."""
+
+    text: str
+    sql: str | None
+    in_force: int
+
+
+class _Read(NamedTuple):
+    """What a file says: each pipeline's config and compiled SQL as text, by dag_id, and what is wrong, as lines."""
+
+    pipelines: Mapping[str, tuple[str, str | None]]
+    errors: list[str]
 
 
 class Inventory:
@@ -137,13 +156,24 @@ class Inventory:
         order = sorted(touched, key=lambda path: (path not in known, position(path), path))  # edits before new files
         waiting: set[str] = set()
         self.unread = 0
+        old = {path: _pipelines(con, path) for path in order if path in known}
+        if len(order) >= MANY and seconds == sql_seconds == math.inf:
+            for path, read in divided(lambda path: self._read(path, old.get(path, {}), compiled=True), order):
+                if read is None:
+                    waiting.add(path)
+                else:
+                    _keep(con, path, found[path], read, old.get(path, {}))
+            order = []
         for done, path in enumerate(order):
             if done and time.monotonic() - began > seconds:
                 self.unread = len(order) - done
                 waiting.update(order[done:])
                 break
-            if not self._read(con, path, found[path], compiled=time.monotonic() - began <= sql_seconds):
+            read = self._read(path, old.get(path, {}), compiled=time.monotonic() - began <= sql_seconds)
+            if read is None:
                 waiting.add(path)
+            else:
+                _keep(con, path, found[path], read, old.get(path, {}))
         touched -= waiting
         for path in known.keys() - found.keys():
             con.execute("DELETE FROM files WHERE path = ?", (path,))
@@ -172,32 +202,24 @@ class Inventory:
         current = _stamp(path) + self._defaults_stamp(path)
         return Ready(*row[:4]) if current == row[4] else None
 
-    def _read(self, con: sqlite3.Connection, path: str, stamp: str, *, compiled: bool) -> bool:
-        """Read one file into the memory; False when it is half-written and must be looked at again."""
+    def _read(self, path: str, old: Mapping[str, _Old], *, compiled: bool) -> _Read | None:
+        """Return what one file says, given its pipelines as they were by dag_id; None when it is half-written."""
         from dataforge.config.files import locate_problems, read_file
 
         try:
             result = read_file(self.root / path, root=self.root)
             if result.incomplete:
-                return False
+                return None
             loaded, errors = _buildable(result, self.root)
         except FileNotFoundError:
-            return False
+            return None
         except Exception as bug:  # noqa: BLE001  # whatever one file brings up must not stop the others
             loaded, errors = [], [f"{path}:1:1: DataForge could not read this file: {type(bug).__name__}: {bug}"]
-        if errors and not loaded:  # its names stay taken while it is broken, but nothing of it is used
-            con.execute("REPLACE INTO files VALUES (?, ?, ?)", (path, stamp, "\n".join(errors)))
-            con.execute("UPDATE pipelines SET text = '', sql = '' WHERE path = ?", (path,))
-            return True
-        before = {
-            row[0]: row[1:]
-            for row in con.execute("SELECT dag_id, text, sql, in_force FROM pipelines WHERE path = ?", (path,))
-        }
-        con.execute("DELETE FROM pipelines WHERE path = ?", (path,))
+        pipelines: dict[str, tuple[str, str | None]] = {}
         for one in loaded:
+            dag_id = one.config.dag_id
             text = json.dumps(one.data, indent=2)
-            old_text, old_sql, in_force = before.get(one.config.dag_id, ("", None, 0))
-            sql = old_sql if text == old_text else None
+            sql = old[dag_id].sql if dag_id in old and old[dag_id].text == text else None
             if sql is None and compiled:
                 try:
                     sql = compiled_sql(one.config)
@@ -205,10 +227,8 @@ class Inventory:
                     text = sql = ""
                     found = locate_problems(refusal.problems, one)
                     errors += [_told(finding, self.root) for finding in found if finding.severity == "error"]
-            row = (path, one.config.dag_id, text, sql, f"{path}:1:1", in_force)
-            con.execute("INSERT INTO pipelines VALUES (?, ?, ?, ?, ?, ?)", row)
-        con.execute("REPLACE INTO files VALUES (?, ?, ?)", (path, stamp, "\n".join(errors)))
-        return True
+            pipelines[dag_id] = (text, sql)
+        return _Read(pipelines, errors)
 
     def _compile(self, con: sqlite3.Connection, deadline: float) -> tuple[set[str], int]:
         """Compile pipelines that have no SQL yet, for a bounded time; return their files and how many are left."""
@@ -279,6 +299,27 @@ class Inventory:
         con.execute("UPDATE about SET version = ?, root = ?", (__version__, str(self.root)))
         con.execute("UPDATE files SET stamp = ''")  # read all again: another release may judge them otherwise
         con.execute("COMMIT")
+
+
+def _pipelines(con: sqlite3.Connection, path: str) -> dict[str, _Old]:
+    rows = con.execute("SELECT dag_id, text, sql, in_force FROM pipelines WHERE path = ?", (path,))
+    return {dag_id: _Old(*rest) for dag_id, *rest in rows}
+
+
+def _keep(con: sqlite3.Connection, path: str, stamp: str, read: _Read, old: Mapping[str, _Old]) -> None:
+    """Remember what a file says."""
+    con.execute("REPLACE INTO files VALUES (?, ?, ?)", (path, stamp, "\n".join(read.errors)))
+    if read.errors and not read.pipelines:  # its names stay taken while it is broken, but nothing of it is used
+        con.execute("UPDATE pipelines SET text = '', sql = '' WHERE path = ?", (path,))
+        return
+    con.execute("DELETE FROM pipelines WHERE path = ?", (path,))
+    con.executemany(
+        "INSERT INTO pipelines VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (path, dag_id, text, sql, f"{path}:1:1", old[dag_id].in_force if dag_id in old else 0)
+            for dag_id, (text, sql) in read.pipelines.items()
+        ],
+    )
 
 
 def ready(con: sqlite3.Connection, path: str | None = None) -> list[Ready]:

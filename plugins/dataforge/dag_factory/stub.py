@@ -45,6 +45,11 @@ def dags(pipelines: Mapping[str, Pipeline]) -> dict[str, DAG]:
     return {f"dag_{number}": dag(*chosen[dag_id]) for number, dag_id in enumerate(chosen)}
 
 
+def packed(here: str, sidecar: str) -> dict[str, DAG]:
+    """Return the DAGs of a file that holds several configs, as `dags` does; the file `sidecar` beside it has them."""
+    return dags(json.loads(Path(here).with_name(sidecar).read_text(encoding="utf-8")))
+
+
 def moved(here: str, places: Mapping[str, str]) -> dict[str, DAG]:
     """Return the DAGs of an older snapshot whose files had other names then; `places` is dag_id to the old file name.
 

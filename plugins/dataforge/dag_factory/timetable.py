@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from airflow.plugins_manager import get_timetables_plugins
-from airflow.timetables.interval import CronDataIntervalTimetable, parse_timezone
+from airflow.timetables.interval import CronDataIntervalTimetable
 
 KEPT = 1024
 """Timetables kept at hand; Airflow looks at one DAG's several times in a row, so that fewer than all will do."""
@@ -30,7 +30,9 @@ class CronTimetable(CronDataIntervalTimetable):
 
 @lru_cache(maxsize=KEPT)
 def _decoded(expression: str, timezone: str | int) -> CronTimetable:
-    return CronTimetable(expression, parse_timezone(timezone))
+    made = super(CronTimetable, CronTimetable).deserialize({"expression": expression, "timezone": timezone})
+    assert isinstance(made, CronTimetable)
+    return made
 
 
 def cron_timetable(expression: str, timezone: str) -> CronTimetable | None:

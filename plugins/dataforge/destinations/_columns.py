@@ -7,11 +7,13 @@ with a message that says what to write in the config.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from dataforge.components.delivery import Reject, RejectStage
 from dataforge.errors import ConfigError, Problem, TerminalError
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def match(
     key = (lambda name: name) if case_sensitive else str.lower
     known = {key(column.name): column for column in target}
     problems = [
-        *_twice(names, key, table),
+        *twice(names, key, table),
         *_without_column([name for name in names if key(name) not in known], target, table),
     ]
     given = {key(name) for name in names}
@@ -73,7 +75,7 @@ def match(
 def check_names(names: Sequence[str], table: str, *, limit: int, case_sensitive: bool = True) -> None:
     """Raise ConfigError when `names` can't be the columns of a new table: `limit` is in bytes of UTF-8."""
     key = (lambda name: name) if case_sensitive else str.lower
-    problems = list(_twice(names, key, table))
+    problems = list(twice(names, key, table))
     for name in names:
         if not name or "\0" in name:
             problems.append(
@@ -91,7 +93,8 @@ def check_names(names: Sequence[str], table: str, *, limit: int, case_sensitive:
 _RENAME = "give it another name with a rename transform"
 
 
-def _twice(names: Sequence[str], key: Callable[[str], str], table: str) -> Iterator[Problem]:
+def twice(names: Sequence[str], key: Callable[[str], str], table: str) -> Iterator[Problem]:
+    """Yield a problem for each name that is the same as an earlier one."""
     seen: dict[str, str] = {}
     for name in names:
         if key(name) in seen:
@@ -126,25 +129,71 @@ class Wire:
     convert: Callable[[pa.Array[Any]], pa.Array[Any]] | None = None
 
 
+class MisfitError(TerminalError):
+    """A value of one column does not fit the target's type. `problem` is set where no value of its type would."""
+
+    def __init__(self, message: str, column: str = "", problem: Problem | None = None) -> None:
+        self.column, self.problem = column, problem
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[MisfitError], tuple[str, str, Problem | None]]:
+        return type(self), (str(self), self.column, self.problem)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """How a column goes in: its wire, its type in the table, and, where the server must cast, its type before that."""
+
+    wire: Wire
+    type: str
+    stage_type: str | None = None
+    explicit: bool = False
+
+
 class Outgoing:
     """Rows on their way into a driver, one pass: every column as its wire says, counted, errors kept.
 
-    `rows` and `bytes` (of Arrow memory) are what has passed so far.
+    `names` are the columns of the batches that the wires take, all in order when not given. `constants` are columns
+    with the same integer in each row; `ordinal` names a column with the number of the row, from 0. Rows that the sieve
+    takes out are not sent. `rows` and `bytes` (of Arrow memory) are what has passed so far, `valued` the columns in
+    which some row had a value.
     """
 
-    def __init__(self, batches: Iterable[pa.RecordBatch], wires: Sequence[Wire]) -> None:
+    def __init__(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        wires: Sequence[Wire],
+        *,
+        names: Sequence[str] | None = None,
+        constants: Mapping[str, int] | None = None,
+        ordinal: str | None = None,
+        sieve: Sieve | None = None,
+    ) -> None:
         self._batches = batches
         self._wires = wires
+        self._names = names
+        self._constants = constants or {}
+        self._ordinal = ordinal
+        self._sieve = sieve
         self.rows = 0
         self.bytes = 0
+        self.valued: set[str] = set()
         self._error: Exception | None = None
 
-    def reader(self) -> pa.RecordBatchReader:
-        """Return the stream; TerminalError inside it names the column that does not fit."""
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the stream."""
         import pyarrow as pa
 
-        schema = pa.schema([pa.field(wire.name, wire.type) for wire in self._wires])
-        return pa.RecordBatchReader.from_batches(schema, self._adapted(schema))
+        added = [*self._constants, *([self._ordinal] if self._ordinal else [])]
+        fields = [pa.field(wire.name, wire.type) for wire in self._wires]
+        return pa.schema([*fields, *(pa.field(name, pa.int64()) for name in added)])
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the stream; MisfitError inside it names the column that does not fit."""
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(self.schema, self._adapted(self.schema))
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -161,14 +210,121 @@ class Outgoing:
 
         try:
             for batch in self._batches:
-                columns = zip(self._wires, batch.columns, strict=True)
-                arrays = [wire.convert(array) if wire.convert else array for wire, array in columns]
-                self.rows += batch.num_rows
-                self.bytes += batch.nbytes
+                rows = self._sieve.sifted(batch, self._wires) if self._sieve is not None else batch
+                columns = rows.columns if self._names is None else [rows.column(name) for name in self._names]
+                pairs = zip(self._wires, columns, strict=True)
+                arrays: list[Any] = [wire.convert(array) if wire.convert else array for wire, array in pairs]
+                if len(self.valued) < len(self._wires):
+                    pairs = zip(self._wires, columns, strict=True)
+                    self.valued |= {wire.name for wire, array in pairs if array.null_count < len(array)}
+                added = self._constants.values()
+                arrays += [pa.repeat(pa.scalar(value, pa.int64()), rows.num_rows) for value in added]
+                if self._ordinal:
+                    arrays.append(pa.array(range(self.rows, self.rows + rows.num_rows), pa.int64()))
+                self.rows += rows.num_rows
+                self.bytes += rows.nbytes
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
         except Exception as error:
             self._error = error
             raise
+
+
+class Sieve:
+    """Takes rows out of batches, or values out of rows, that a target does not take; keeps the rows as rejects.
+
+    `modes` says for a column what happens to a value that does not fit it: its row goes ("row") or it becomes null
+    ("value"); others end the load. A row with any value in one of the `unwanted` columns goes as well.
+    """
+
+    def __init__(
+        self,
+        modes: Mapping[str, Literal["row", "value"]],
+        unwanted: Collection[str] = (),
+        *,
+        stages: Mapping[str, RejectStage] | None = None,
+        step: int = 0,
+        most: int = 0,
+    ) -> None:
+        self._modes, self._unwanted, self._stages = modes, tuple(unwanted), stages or {}
+        self._step, self._most = step, most
+        self.rejects: list[Reject] = []
+        self.nulled = 0
+
+    def sifted(self, batch: pa.RecordBatch, wires: Sequence[Wire]) -> pa.RecordBatch:
+        """Return the rows of `batch` that can be sent; TerminalError when more are rejected than may be."""
+        import pyarrow as pa
+
+        bad: dict[int, tuple[str, str]] = {}
+        for name in self._unwanted:
+            array = batch.column(name)
+            if array.null_count < len(array):
+                for row in (index for index, value in enumerate(array.is_valid().to_pylist()) if value):
+                    bad.setdefault(row, (name, f"the table has no column {name!r}, and its contract is discard_row"))
+        for wire in wires:
+            if wire.name not in self._modes or wire.name not in batch.schema.names or wire.convert is None:
+                continue
+            misfits = _misfits(wire.convert, batch.column(wire.name), 0)
+            if misfits and self._modes[wire.name] == "value":
+                self.nulled += len(misfits)
+                position = batch.schema.get_field_index(wire.name)
+                keep = pa.array([index not in misfits for index in range(batch.num_rows)])
+                nulls = pa.nulls(batch.num_rows, batch.schema.field(position).type)
+                array = _if_else(keep, batch.column(position), nulls)
+                batch = batch.set_column(position, batch.schema.field(position), array)
+                continue
+            for row, reason in misfits.items():
+                bad.setdefault(row, (wire.name, reason))
+        if not bad:
+            return batch
+        if len(self.rejects) + len(bad) > self._most:
+            message = next(iter(bad.values()))[1]
+            raise TerminalError(
+                f"more than {self._most:,} records do not fit (dead_letters.max_rows); one of the reasons: {message}"
+            )
+        for row in sorted(bad):
+            column, reason = bad[row]
+            stage = self._stages.get(column, "load")
+            record = record_json(batch.slice(row, 1).to_pylist()[0])
+            self.rejects.append(Reject(stage, reason, record, step=self._step, column=column))
+        return batch.filter(pa.array([index not in bad for index in range(batch.num_rows)]))
+
+
+def _if_else(keep: pa.Array[Any], array: pa.Array[Any], other: pa.Array[Any]) -> pa.Array[Any]:
+    import pyarrow.compute as pc
+
+    chosen: pa.Array[Any] = pc.if_else(keep, array, other)
+    return chosen
+
+
+def _misfits(convert: Callable[[pa.Array[Any]], pa.Array[Any]], array: pa.Array[Any], first: int) -> dict[int, str]:
+    """Return the rows whose value can't be converted, with the reason; by halves, since most batches have none."""
+    try:
+        convert(array)
+    except MisfitError as error:
+        if len(array) == 1:
+            return {first: str(error)}
+        half = len(array) // 2
+        head, tail = array.slice(0, half), array.slice(half)
+        return {**_misfits(convert, head, first), **_misfits(convert, tail, first + half)}
+    return {}
+
+
+def record_json(record: Mapping[str, Any]) -> str:
+    """Return a record as exact JSON text: decimals keep their digits, instants are ISO 8601, bytes are base64."""
+    import msgspec
+
+    return msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode(_finite(record)).decode()
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with the floats that JSON has no number for as texts, and names as texts."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 def duckdb_wire(field: pa.Field[Any]) -> Wire:
@@ -208,11 +364,26 @@ def lossless(name: str, source: pa.DataType, wire: pa.DataType, spelled: str) ->
                 array = step(array)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
             # Arrow's own words quote the value; what stands in a row stays there.
-            raise TerminalError(
+            raise MisfitError(
                 f"column {name!r}: a value of type {source} does not fit the table's type {spelled} without loss; "
-                "cast or round it with a transform, or widen the column"
+                "cast or round it with a transform, or widen the column",
+                name,
             ) from None
         return array
+
+    return Wire(name, wire, convert)
+
+
+def nulls_only(name: str, wire: pa.DataType, problem: Problem) -> Wire:
+    """Return how to hand over a column whose type does not go with `wire`: null is fine, any value is `problem`."""
+    import pyarrow as pa
+
+    def convert(array: pa.Array[Any]) -> pa.Array[Any]:
+        if array.null_count < len(array):
+            raise MisfitError(problem.message, name, problem)
+        nothing: Any = pa.nulls
+        empty: pa.Array[Any] = nothing(len(array), wire)  # the stubs know no type of unknown kind
+        return empty
 
     return Wire(name, wire, convert)
 

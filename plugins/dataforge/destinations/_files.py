@@ -145,7 +145,7 @@ class FileDestination:
 
     config: FilesConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
-        frozenset({"append", "replace"}), transactional=True, kind="files"
+        frozenset({"append", "replace"}), transactional=True, kind="files", commit="manifest"
     )
 
     def format(self) -> Format:

@@ -4,42 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from dataforge.components import retry
 from dataforge.components.base import Connection
 from dataforge.components.database import postgres_uri, without_secrets
+from dataforge.components.lifeline import Lifeline, Lined, lined
 from dataforge.destinations._columns import Outgoing
-from dataforge.errors import DataForgeError, TerminalError, TransientError
+from dataforge.errors import ConflictError, DataForgeError, ServerAway, TerminalError
 
 
 class Session:
     """One connection with one open transaction; every statement is closed after use, as the driver wants it."""
 
-    def __init__(self, connection: Any, of: Connection) -> None:
+    def __init__(self, connection: Any, of: Connection, lifeline: Lifeline) -> None:
         self._db = connection
         self._of = of
+        self._lifeline = lifeline
         self.casting: list[str] = []
         self._committing = False
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query with `$1`, `$2`, … bound to `values`."""
-        with self._db.cursor() as cursor:
+        with self._lifeline.within("a query"), self._db.cursor() as cursor:
             cursor.execute(sql, tuple(values) or None)
             return [tuple(row) for row in cursor.fetchall()]
 
     def run(self, sql: str) -> int:
         """Run a statement without result; return the number of rows it touched, -1 when unknown."""
-        with self._db.cursor() as cursor:
+        with self._lifeline.within("a statement"), self._db.cursor() as cursor:
             cursor.execute(sql)
             return int(cursor.rowcount)
 
     def copy(self, rows: Outgoing, table: str, *, schema: str | None = None) -> int:
         """COPY rows into an existing table (a temporary one when no schema is given); return their number."""
         where: dict[str, Any] = {"db_schema_name": schema} if schema else {"temporary": True}
-        with rows.errors(), self._db.cursor() as cursor:
-            return int(cursor.adbc_ingest(table, rows.reader(), mode="append", **where))
+        with rows.errors(), self._lifeline.within("the COPY"), self._db.cursor() as cursor:
+            reader = self._lifeline.watched(rows.reader())
+            return int(cursor.adbc_ingest(table, reader, mode="append", **where))
 
     def require(self, condition: str, values: Sequence[Any], right: str) -> None:
         """Raise TerminalError that names the missing right when the condition is false."""
@@ -50,10 +54,22 @@ class Session:
                 "connection with that right"
             )
 
+    def records(self, sql: str) -> list[dict[str, Any]]:
+        """Return the rows of a query by column name, with all that Arrow tells of their types."""
+        with self._db.cursor() as cursor:
+            cursor.execute(sql)
+            found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
+            return found
+
+    def rollback(self) -> None:
+        """Roll back."""
+        self._db.rollback()
+
     def commit(self) -> None:
         """Commit."""
         self._committing = True
-        self._db.commit()
+        with self._lifeline.within("the commit"):
+            self._db.commit()
         self._committing = False
 
     @contextmanager
@@ -85,7 +101,8 @@ class Session:
     def _constrained(self, constraint: str, oid: int | None) -> list[str]:
         """Return the columns of a constraint or unique index; empty when they can't be told."""
         try:
-            self._db.rollback()
+            with self._lifeline.within("the rollback"):
+                self._db.rollback()
             found = self.rows(
                 "select a.attname::text from pg_attribute a where exists (select from pg_constraint c "
                 "where c.conname = $1 and c.conrelid = a.attrelid and a.attnum = any(c.conkey) "
@@ -109,13 +126,17 @@ def session(connection: Connection, lock_timeout: timedelta, statement_timeout: 
     """
     from adbc_driver_postgresql import dbapi
 
-    try:
-        db = dbapi.connect(postgres_uri(connection))
-    except Exception as error:
-        if not _is_driver_error(error):
-            raise
-        raise _refused(error, connection) from None
-    open_ = Session(db, connection)
+    def connect() -> Lined[Any]:
+        try:
+            return lined(connection.id, lambda: dbapi.connect(postgres_uri(connection)))
+        except Exception as error:
+            if not _is_driver_error(error):
+                raise
+            raise _refused(error, connection) from None
+
+    made = retry.connecting(connect, connection.id)
+    db, lifeline = made.connection, made.lifeline
+    open_ = Session(db, connection, lifeline)
     try:
         try:
             _guard(open_, lock_timeout, statement_timeout)
@@ -127,7 +148,9 @@ def session(connection: Connection, lock_timeout: timedelta, statement_timeout: 
                 raise
             raise explain(error, f"connection {connection.id!r}", [], connection) from None
     finally:
-        _close(db)
+        with suppress(ServerAway), lifeline.within("the rollback"):
+            _close(db)
+        lifeline.close()
 
 
 def _guard(db: Session, lock_timeout: timedelta, statement_timeout: timedelta | None) -> None:
@@ -179,15 +202,6 @@ def _column_in(context: str) -> str | None:
     return found[1] if found else None
 
 
-_TRANSIENT = ("08", "40", "53", "57", "58", "55", "XX")
-_TRANSIENT_CODES = ("25006", "25P03", "25P04", "42P07", "3F000", "42P06")
-_AWAY = re.compile(
-    r"refused|time.?out|timed out|could not translate|starting up|shutting down|too many|connection slots|"
-    r"recovery mode|closed the connection|No route|unreachable|reset by peer|No such file",
-    re.IGNORECASE,
-)
-
-
 def explain(error: Exception, target: str, columns: Sequence[str], connection: Connection) -> DataForgeError:
     """Return our error for the driver's: its class tells whether trying again may help.
 
@@ -207,10 +221,9 @@ def explain(error: Exception, target: str, columns: Sequence[str], connection: C
         sentence = _without_values(sentence, keep=(facts.get("CONSTRAINT_NAME"), facts.get("TABLE_NAME"), *columns))
     text = without_secrets(f"{where}: {sentence}{f' ({named})' if named and named not in sentence else ''}", connection)
     if not state:
-        return TransientError(f"{text}; the connection to the server may be lost")
-    if state.startswith(_TRANSIENT) or state in _TRANSIENT_CODES:
-        return TransientError(f"{text} [{state}]")
-    return TerminalError(f"{text} [{state}]")
+        return ServerAway(f"{text}; the connection to the server may be lost", connection.id)
+    verdict = retry.of_sqlstate(state, writing=True)
+    return retry.error_for(verdict, f"{text} [{state}]", connection.id, retry.pause(sentence, state))
 
 
 def referenced(target: str, constraint: str, table: str, *, at_end: bool = False) -> TerminalError:
@@ -240,5 +253,5 @@ def _first_line(text: str) -> str:
 def _refused(error: Exception, connection: Connection) -> DataForgeError:
     """Return the error for a connection that was not made. libpq gives no code then, only the server's sentence."""
     text = without_secrets(" ".join(str(error).removeprefix("IO: [libpq] Failed to connect: ").split()), connection)
-    message = f"connection {connection.id!r}: {text}"
-    return TransientError(message) if _AWAY.search(text) else TerminalError(message)
+    verdict = retry.of_connecting(text)
+    return retry.error_for(verdict, f"connection {connection.id!r}: {text}", connection.id, retry.pause(text))

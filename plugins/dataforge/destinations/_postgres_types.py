@@ -6,8 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dataforge.destinations._columns import TargetColumn, Wire, is_bytes, is_nested, is_text, json_text, lossless
-from dataforge.errors import ConfigError, Problem, TerminalError
+from dataforge.destinations._columns import (
+    MisfitError,
+    Planned,
+    TargetColumn,
+    Wire,
+    is_bytes,
+    is_nested,
+    is_text,
+    json_text,
+    lossless,
+)
+from dataforge.errors import TerminalError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,16 +34,6 @@ class Column(TargetColumn):
     element: str = ""
     plain: str = ""
     size: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Planned:
-    """How a column goes in: its wire, its type in the table, and, where the server must cast, its type before that."""
-
-    wire: Wire
-    type: str
-    stage_type: str | None = None
-    explicit: bool = False
 
 
 def column_of(row: Sequence[Any]) -> Column:
@@ -79,24 +79,21 @@ def _wire_types() -> dict[str, pa.DataType]:
     }
 
 
-def fit_existing(schema: pa.Schema, columns: Sequence[TargetColumn], table: str) -> list[Planned]:
-    planned, problems = [], []
-    for field, column in zip(schema, columns, strict=True):
-        assert isinstance(column, Column)
-        plan = _plan_column(field, column)
-        if plan is None:
-            message = f"column {field.name!r} of type {field.type} can't go into {table}, where it is {column.type}"
-            problems.append(
-                Problem("unfit-column", message, ("table",), f"cast it to {column.type} with a cast transform")
-            )
-        else:
-            planned.append(plan)
-    if problems:
-        raise ConfigError(problems)
-    return planned
+def arrow_of(column: Column) -> pa.DataType | None:
+    """Return the Arrow type of a column's values; None for types without a plain one."""
+    import pyarrow as pa
+
+    if column.base == "numeric":
+        if column.size is None or column.size[0] > 38 or not 0 <= column.size[1] <= column.size[0]:
+            return None
+        return pa.decimal128(*column.size)
+    if column.kind == "d":
+        return None
+    return _wire_types().get(column.base)
 
 
-def _plan_column(field: pa.Field[Any], column: Column) -> Planned | None:
+def plan_column(field: pa.Field[Any], column: Column) -> Planned | None:
+    """Return how an Arrow field goes into a column; None when its type does not go there."""
     import pyarrow as pa
     from pyarrow import types as t
 
@@ -134,9 +131,10 @@ def _without_gaps(wire: Wire) -> Wire:
     def convert(array: pa.Array[Any]) -> pa.Array[Any]:
         array = wire.convert(array) if wire.convert else array
         if pc.list_flatten(array).null_count:
-            raise TerminalError(
+            raise MisfitError(
                 f"column {wire.name!r} holds an array with a null element, which adbc-driver-postgresql before 1.13 "
-                "would write as another value; install a newer one, or cast the column to json and the table's to jsonb"
+                "would write as another value; install a newer one, or cast the column to json and the table's to jsonb",
+                wire.name,
             )
         return array
 
@@ -327,9 +325,10 @@ def _in_range(wire: Wire) -> Wire:
         ends = pc.min_max(array.cast(pa.int64()))
         low, high = ends["min"].as_py(), ends["max"].as_py()
         if low is not None and (low < _FIRST_MICROSECOND or high == 2**63 - 1):
-            raise TerminalError(
+            raise MisfitError(
                 f"column {wire.name!r} holds an infinite instant or one before 4713 BC, which can't be handed to "
-                "PostgreSQL; replace it with null or with a date of your choice in a transform"
+                "PostgreSQL; replace it with null or with a date of your choice in a transform",
+                wire.name,
             )
         return array
 

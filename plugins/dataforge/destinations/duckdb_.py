@@ -108,7 +108,7 @@ class DuckdbDestination:
     """Writes a table in a DuckDB database file, all rows or none."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        frozenset({"append", "replace"}), transactional=True, kind="table"
+        frozenset({"append", "replace"}), transactional=True, kind="table", commit="transaction"
     )
 
     def __init__(self, config: DuckdbConfig) -> None:

@@ -20,7 +20,11 @@ from dataforge.settings import Settings, get_settings
 
 @dataclass(frozen=True)
 class TaskContext:
-    """One attempt of one stage of one run. `attempt` differs between tries, `run_id` does not."""
+    """One attempt of one stage of one run. `attempt` differs between tries, `run_id` does not.
+
+    With `dry_run`, loads are done and rolled back. `scoped` is whether the run is about the records of its data
+    interval alone, as a backfill is, wherever a cursor stands.
+    """
 
     dag_id: str
     run_id: str
@@ -28,6 +32,8 @@ class TaskContext:
     attempt: str = "1"
     settings: Settings = field(default_factory=get_settings)
     connection: Callable[[str], Connection] = lookup
+    dry_run: bool = False
+    scoped: bool = False
 
     def run_key(self, target: str) -> str:
         """Return the identity of this run's rows in `target`: the same for every attempt and every later clear."""
@@ -58,7 +64,9 @@ def from_airflow() -> TaskContext:
         data_interval_end=context.get("data_interval_end"),
         run_id=context["run_id"],
     )
-    return TaskContext(task.dag_id, context["run_id"], values, attempt=str(task.try_number))
+    # whoever asks for a backfill of some days means the records of those days, not what is new since the last run
+    scoped = str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type)) == "backfill"
+    return TaskContext(task.dag_id, context["run_id"], values, attempt=str(task.try_number), scoped=scoped)
 
 
 def local(
@@ -67,7 +75,10 @@ def local(
     interval: tuple[datetime, datetime] | None = None,
     run_id: str | None = None,
 ) -> TaskContext:
-    """Return the context of a run without a scheduler; ConfigError when a parameter is unknown, missing or unfit."""
+    """Return the context of a run without a scheduler; ConfigError when a parameter is unknown, missing or unfit.
+
+    A run of an interval is about the records of that interval alone, as a backfill is.
+    """
     now = datetime.now(timezone.utc)
     run_id = run_id or f"cli__{now:%Y-%m-%dT%H-%M-%S-%f}"
     start, end = interval or (now, now)
@@ -78,7 +89,8 @@ def local(
                 f"the interval ends at {end:%Y-%m-%d %H:%M} before it starts at {start:%Y-%m-%d %H:%M}",
             )
         )
-    return TaskContext(config.dag_id, run_id, RunValues(check_params(config, params), start, end, run_id))
+    values = RunValues(check_params(config, params), start, end, run_id)
+    return TaskContext(config.dag_id, run_id, values, scoped=interval is not None)
 
 
 def check_params(config: PipelineConfig, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

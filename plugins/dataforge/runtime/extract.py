@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dataforge.components.base import Batches, ExtractContext, Extracted, Files, JsonValue
+from dataforge.components.base import Batches, CursorBounds, ExtractContext, Extracted, Files, JsonValue
 from dataforge.components.database import quote_identifier
 from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, NothingToLoad, TerminalError
 from dataforge.observability.log import line, timed
+from dataforge.runtime import cursor
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.staging import Staging
 from dataforge.runtime.values import resolve
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from dataforge.runtime.checks import CheckResult
+    from dataforge.runtime.cursor import Cut, Reading
     from dataforge.runtime.landing import Landed
 
 Result = TypeVar("Result")
@@ -36,12 +39,40 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
         attempt = staging.attempt(context.dag_id, context.run_id, f"extract-{source}", context.attempt)
         folder = stack.enter_context(attempt).folder
         scratch = stack.enter_context(context.scratch())
-        con, views = stack.enter_context(landed(config, (source,), context, scratch, (folder,)))
+        readings = cursor.readings(config, context)
+        con, views = stack.enter_context(landed(config, (source,), context, scratch, (folder,), readings=readings))
         part = folder / "part-0.parquet"
-        rows = with_widening(views.values(), lambda: write_parquet(con, source, part))
-        manifest = attempt.publish([part], columns=views[source].columns)
-        done(rows=rows, bytes=manifest.bytes)
+        extra: dict[str, JsonValue] = {}
+        rejects: list[Path] = []
+        if source in readings:
+            cut = cut_views(con, views, readings, folder)[source]
+            extra["cursor"] = cut.step.to_json()
+            extra["rows_read"] = cut.rows_read
+            extra["rejected"] = cursor.reject(con, cut, readings[source], folder / "rejects-cursor.parquet")
+            rejects = [folder / "rejects-cursor.parquet"] if extra["rejected"] else []
+            if cut.whole:
+                cut.path.rename(part)
+            else:
+                write_parquet(con, source, part)
+                cut.path.unlink()
+        else:
+            with_widening(views.values(), lambda: write_parquet(con, source, part))
+        manifest = attempt.publish([part], columns=views[source].columns, extra=extra, rejects=rejects)
+        done(rows=manifest.rows, bytes=manifest.bytes)
     return manifest.to_json()
+
+
+def cut_views(
+    con: DuckDBPyConnection, views: dict[str, Landed], readings: Mapping[str, Reading], folder: Path
+) -> dict[str, Cut]:
+    """Leave only the wanted records in the views of sources with a cursor, which are kept in `folder` for that."""
+    cuts: dict[str, Cut] = {}
+    for name, view in views.items():
+        if (reading := readings.get(name)) is not None:
+            path = folder / f"cut-{len(cuts)}.parquet"
+            cuts[name] = with_widening([view], partial(cursor.cut, con, view, reading, path))
+    views.update({name: cut.view for name, cut in cuts.items()})
+    return cuts
 
 
 @contextmanager
@@ -52,11 +83,18 @@ def landed(
     scratch: Path,
     writable: Sequence[Path] = (),
     sample: int | None = None,
+    readings: Mapping[str, Reading] | None = None,
 ) -> Iterator[tuple[DuckDBPyConnection, dict[str, Landed]]]:
-    """Open the sources and give an engine connection in which each is a typed view of its own name."""
+    """Open the sources and give an engine connection in which each is a typed view of its own name.
+
+    Sources may leave out what their reading does not want, but need not: `cut_views` does so for certain.
+    """
     from dataforge.runtime.landing import NoRecordsError, land
 
-    extracted = {name: _extract(config, name, context, scratch / f"source-{name}", sample) for name in sources}
+    bounds = {name: reading.bounds() for name, reading in (readings or {}).items()}
+    extracted = {
+        name: _extract(config, name, context, scratch / f"source-{name}", sample, bounds.get(name)) for name in sources
+    }
     files = [path for one in extracted.values() if isinstance(one, Files) for path in one.paths]
     con = connect_for(config, context, scratch, (*writable, *files))
     opened = [one for one in extracted.values() if isinstance(one, Batches)]
@@ -77,6 +115,8 @@ def landed(
         if len(config.inputs) > 1:
             raise
         refuse_nothing(config, con, context)
+        if readings:
+            raise NothingToLoad(f"{error}; nothing is new, the cursor stays where it is") from None
         hint = "set 'columns' on the source to load an empty result instead"
         raise NothingToLoad(f"{error}; the target is left as it is; {hint}") from None
     finally:
@@ -158,12 +198,19 @@ def order_matters(config: PipelineConfig) -> bool:
     )
 
 
-def _extract(config: PipelineConfig, name: str, context: TaskContext, scratch: Path, sample: int | None) -> Extracted:
+def _extract(
+    config: PipelineConfig,
+    name: str,
+    context: TaskContext,
+    scratch: Path,
+    sample: int | None,
+    bounds: CursorBounds | None,
+) -> Extracted:
     scratch.mkdir(mode=0o700)
     (scratch.parent / f"land-{name}").mkdir(mode=0o700)
     prefix = ("source",) if config.source is not None else ("sources", name)
     try:
         source = SOURCES.build(resolve(config.inputs[name], context.values))
-        return source.extract(ExtractContext(context.connection, scratch, context.values, sample, line))
+        return source.extract(ExtractContext(context.connection, scratch, context.values, sample, line, bounds))
     except ConfigError as error:
         raise error.under(*prefix) from None

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from dataforge.components.base import JsonValue, LoadReport
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.observability.log import timed
+from dataforge.runtime import again, cursor
 from dataforge.runtime.checks import CheckResult
 from dataforge.runtime.compile import Plan, SqlSegment, compile
 from dataforge.runtime.context import TaskContext
-from dataforge.runtime.extract import keep, landed, with_widening
+from dataforge.runtime.extract import cut_views, keep, landed, with_widening
 from dataforge.runtime.load import BATCH_ROWS, ParquetRows, load
 from dataforge.runtime.transform import check
 
@@ -30,11 +31,18 @@ if TYPE_CHECKING:
 
 def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
     """Extract, transform and load in one go; return {"loads": [load report, …], "checks": [result, …]} as JSON."""
+    return again.until_current(config, lambda turn: _once(config, context))  # noqa: ARG005 each turn reads anew
+
+
+def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
+    readings = cursor.readings(config, context)
     with (
         timed("extract_transform_load", dag_id=config.dag_id, run_id=context.run_id) as done,
         context.scratch() as scratch,
     ):
-        with landed(config, config.inputs, context, scratch) as (con, views):
+        with landed(config, config.inputs, context, scratch, readings=readings) as (con, views):
+            cuts = cut_views(con, views, readings, scratch)
+            step = cursor.merge(cut.step for cut in cuts.values())
             checked: list[CheckResult] = []
 
             def stream() -> list[LoadReport]:
@@ -46,10 +54,10 @@ def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
                 if config.checks or len(config.outputs) > 1:
                     rows = _spool(con, plan, scratch)
                     checked[:] = check(config, con, rows.paths[0], context)
-                    return [load(config, index, rows, context, scratch) for index in range(len(config.outputs))]
+                    return [load(config, index, rows, context, scratch, step) for index in range(len(config.outputs))]
                 incoming = Streaming(con, plan)
                 try:
-                    return [load(config, 0, incoming, context, scratch)]
+                    return [load(config, 0, incoming, context, scratch, step)]
                 except Exception:
                     # what crossed the driver's C interface has lost its class; the error as it was raised tells more
                     if incoming.failure is not None:

@@ -8,12 +8,16 @@ rows of 12 columns, 350 MB: 1.3 against 0.85 CPU seconds), where a pass over all
 texts alone. A value that does not fit fails the query with an assumption failure; `Landed.widen` then types over all
 rows and replaces the view.
 A value is therefore never changed in silence, whichever row it stands in, and the types do not depend on row order.
+
+Where a pipeline keeps dead letters, reading begins in the same way, and costs the same. Only when a value or a line
+breaks it, `Landed.sift` replaces the view by one without such records, and `Landed.write_rejects` gives them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,9 +25,12 @@ from dataforge.components.base import Batches, Extracted, Files, Records
 from dataforge.components.database import quote_identifier as name_sql
 from dataforge.components.database import quote_literal as text_sql
 from dataforge.components.delimited import first_record, unique_names
+from dataforge.components.delivery import RejectLimit
 from dataforge.components.lattice import Seen
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError
 from dataforge.runtime.inference import is_fixed, is_fixed_json, json_misfit, json_parts, json_seen, misfit, text_seen
+from dataforge.runtime.malformed import Sound, sift_csv, sift_json
+from dataforge.runtime.sieve import POSITION, Lines, Misfits, Sieve, misfits, place, told, unfit, write_unfit
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 20_480
 ASSUMPTION = "dataforge-assumption"
 VALUE = "dataforge-value"
+_FILE = '"dataforge file"'
+_RECORD = '"dataforge record"'
 UNKNOWN = ""
 """The assumed type of a column without any value in the sample: it becomes a nullable text if none follows."""
 
@@ -52,6 +61,7 @@ class Landed:
     once: bool = False
     _widen: Callable[[], dict[str, str]] | None = field(default=None, repr=False)
     _stream: _Stream | None = field(default=None, repr=False)
+    _sieve: Sieve | None = field(default=None, repr=False)
 
     @property
     def failure(self) -> Exception | None:
@@ -62,6 +72,30 @@ class Landed:
         """Type over all rows and replace the view; nothing changes where the types were not assumed."""
         if self._widen is not None:
             self.columns, self.assumed, self._widen = self._widen(), False, None
+
+    def sift(self, error: BaseException) -> bool:
+        """Leave out, from now on, records such as the one that reading ended with; False where that can't be done.
+
+        With True the view was replaced: read again from the front.
+        """
+        if self._sieve is None:
+            return False
+        known = error if isinstance(error, DataForgeError) else explain(error)
+        if isinstance(known, UnfitValueError):
+            return self._sieve.sift_values()
+        return isinstance(known, MalformedError) and self._sieve.sift_lines()
+
+    def write_rejects(self, folder: Path, source: str) -> list[Path]:
+        """Write the records that were left out as reject parts into `folder`; return their paths."""
+        return self._sieve.write(folder, source) if self._sieve is not None else []
+
+
+class UnfitValueError(TerminalError):
+    """A value is not exactly of the type that the config gives to its column."""
+
+
+class MalformedError(TerminalError):
+    """A line of a file is no record."""
 
 
 class NoRecordsError(TerminalError):
@@ -77,11 +111,11 @@ def explain(error: BaseException) -> DataForgeError | None:
     """Return the engine's error about an input file or value as ours, with its place; None when it is about neither."""
     text = str(error)
     if VALUE in text:
-        return TerminalError(text.split(f"{VALUE}: ", 1)[1].split("\n")[0])
+        return UnfitValueError(text.split(f"{VALUE}: ", 1)[1].split("\n")[0])
     if "CSV Error on Line" in text:
-        return TerminalError(_csv_error(text))
+        return MalformedError(_csv_error(text))
     if "Malformed JSON" in text or "JSON transform error" in text:
-        return TerminalError(_short_names(text.split("\n")[0].split("Try setting")[0].strip()))
+        return MalformedError(_short_names(text.split("\n")[0].split("Try setting")[0].strip()))
     if '"maximum_object_size"' in text:
         return TerminalError("a JSON record is larger than 16 MB: " + _short_names(text.split("\n")[0]))
     if "Invalid unicode" in text or "not utf-8" in text:
@@ -97,30 +131,42 @@ def land(
     overrides: Mapping[str, str] | None = None,
     scratch: Path,
     sample: int | None = None,
+    limit: RejectLimit | None = None,
 ) -> Landed:
     """Make a view called `name` in `con` over what was extracted, every column typed; at most `sample` rows.
 
     `overrides` are column names to SQL types: such columns are cast strictly, and a value that does not fit ends the
-    read with a TerminalError (through `explain`) that names column and value. ConfigError for an unknown column or
-    type; TerminalError for a file that can't be read.
+    read with a TerminalError (through `explain`) that names column and value. With an enabled `limit`, such records
+    can be left out (`Landed.sift`). ConfigError for an unknown column or type; TerminalError for a file that can't be
+    read.
     """
+    aside = limit if limit is not None and limit.enabled else None
     types = {column: sql_type(column, text) for column, text in (overrides or {}).items()}
     if isinstance(extracted, Records):
         extracted = Files("json", (_spool(extracted, scratch, sample),), {"format": "newline_delimited"})
     if isinstance(extracted, Batches):
-        return _land_batches(con, name, extracted, types, sample)
+        if not types or aside is None:
+            return _land_batches(con, name, extracted, types, sample)
+        # records are told apart in a second pass, which a stream does not have
+        _check_known(extracted.reader.schema.names, types)
+        extracted = Files("parquet", (_spool_stream(con, extracted, scratch),))
     if extracted.format == "parquet":
-        paths = _list(str(path) for path in extracted.paths)
-        union = ", union_by_name = true" if len(extracted.paths) > 1 else ""
-        return _land_typed(con, name, f"read_parquet({paths}{union})", types, sample)
+        return _land_typed(con, name, _parquet(extracted.paths), types, sample, extracted.paths if aside else ())
     try:
-        return (_Csv if extracted.format == "csv" else _Json)(con, name, extracted, types, sample).land()
+        if extracted.format == "csv":
+            return _Csv(con, name, extracted, types, sample, Lines(scratch, aside) if aside else None).land()
+        return _Json(con, name, extracted, types, sample, Lines(scratch, aside) if aside else None).land()
     except NoRecordsError:
         if not types:
             raise
     empty = ", ".join(f"CAST(NULL AS {type_}) AS {name_sql(column)}" for column, type_ in types.items())
     _create(con, name, f"SELECT {empty} WHERE false")
     return Landed(name, types)
+
+
+def _parquet(paths: Sequence[Path]) -> str:
+    union = ", union_by_name = true" if len(paths) > 1 else ""
+    return f"read_parquet({_list(map(str, paths))}{union})"
 
 
 def sql_type(column: str, text: str) -> str:
@@ -214,19 +260,93 @@ def _land_typed(
     source: str,
     types: Mapping[str, str],
     sample: int | None,
+    files: Sequence[Path] = (),
     *,
     temporary: bool = False,
 ) -> Landed:
     described = _describe(con, f"SELECT * FROM {source}")
     _check_known(described, types)
-    items = []
-    for column, type_ in described.items():
-        value = name_sql(column)
-        if column in types and types[column] != type_:
-            value = f"{_strict(column, value, type_, types[column])} AS {value}"
-        items.append(value)
-    _create(con, name, f"SELECT {', '.join(items)} FROM {source}{_limit(sample)}", temporary)
-    return Landed(name, _described(con, name))
+    typed = _Typed(con, name, source, described, types, sample, files)
+    typed.create(temporary)
+    return Landed(name, _described(con, name), _sieve=typed if files and typed.changes else None)
+
+
+class _Typed:
+    """Records that came with types, some of them to be changed."""
+
+    def __init__(
+        self,
+        con: DuckDBPyConnection,
+        name: str,
+        source: str,
+        described: Mapping[str, str],
+        types: Mapping[str, str],
+        sample: int | None,
+        files: Sequence[Path],
+    ) -> None:
+        self.con, self.name, self.source, self.sample, self.files = con, name, source, sample, files
+        self.described = described
+        self.changes = {
+            column: (type_, types[column]) for column, type_ in described.items() if types.get(column, type_) != type_
+        }
+        self.sifted = False
+
+    def create(self, temporary: bool = False) -> None:
+        """Make the view."""
+        cast = _fitting if self.sifted else _strict
+        items = []
+        for column in self.described:
+            value = name_sql(column)
+            if column in self.changes:
+                value = f"{cast(column, value, *self.changes[column])} AS {value}"
+            items.append(value)
+        where = f" WHERE NOT ({misfits(self.changes).any})" if self.sifted else ""
+        select = f"SELECT {', '.join(items)} FROM {self.source}{where}{_limit(self.sample)}"
+        _create(self.con, self.name, select, temporary)
+
+    def sift_values(self) -> bool:
+        """Leave out records with a value that is not of its type."""
+        if self.sifted:
+            return False
+        self.sifted = True
+        self.create()
+        return True
+
+    def sift_lines(self) -> bool:
+        """Return False: there are no lines."""
+        return False
+
+    def write(self, folder: Path, source: str) -> list[Path]:
+        """Write the records left out, file by file, with the types they came with."""
+        found = []
+        for path in self.files if self.sifted else ():
+            read = _parquet([path])
+            columns = _describe(self.con, f"SELECT * FROM {read}")
+            bad = misfits(self.changes).of(columns)
+            if bad.fits and _query(self.con, f"SELECT count(*) FROM {read} WHERE {bad.any}")[0][0]:
+                rows = f"SELECT *, row_number() OVER () AS {POSITION} FROM {read}"
+                where = place(path, self.files)
+                found.append(write_unfit(self.con, folder, source, rows, columns, bad, where))
+        return found
+
+
+def _spool_stream(con: DuckDBPyConnection, batches: Batches, scratch: Path) -> Path:
+    """Write a stream into scratch by the engine, types and all; an error of the source comes out as it is."""
+    import duckdb
+
+    guarded = _Stream(batches.reader)
+    path = scratch / "stream.parquet"
+    scratch.mkdir(parents=True, exist_ok=True)
+    con.register("stream to keep", guarded.reader)
+    try:
+        con.execute(f'COPY (FROM "stream to keep") TO {text_sql(str(path))} (FORMAT parquet)')
+    except duckdb.Error:
+        if guarded.failure is not None:
+            raise guarded.failure from None
+        raise
+    finally:
+        con.unregister("stream to keep")
+    return path
 
 
 def _describe(con: DuckDBPyConnection, select: str) -> dict[str, str]:
@@ -250,52 +370,13 @@ def _strict(column: str, value: str, from_: str, to: str) -> str:
     """Return SQL that casts `value` and fails, naming column and value, where the cast would change it."""
     if to == "TEXT":
         return f"CAST({value} AS VARCHAR)"
-    if from_ in ("VARCHAR", "JSON"):
-        bad = _unfit_text(f"CAST({value} AS VARCHAR)", to)
-    else:
-        bad = f"({value} IS NOT NULL AND CAST(TRY_CAST({value} AS {to}) AS {from_}) IS DISTINCT FROM {value})"
-    return f"CASE WHEN {bad} THEN {_failure(column, value, to)} ELSE TRY_CAST({value} AS {to}) END"
+    failure = f"error({text_sql(f'{VALUE}: ')} || {told(column, value, to)})"
+    return f"CASE WHEN {unfit(value, from_, to)} THEN {failure} ELSE TRY_CAST({value} AS {to}) END"
 
 
-def _failure(column: str, value: str, to: str) -> str:
-    head, tail = text_sql(f"{VALUE}: column {column!r}: "), text_sql(f" is not exactly a {to}")
-    shown = f"'''' || left(replace(CAST({value} AS VARCHAR), chr(10), ' '), 40) || ''''"
-    return f"error({head} || {shown} || {tail})"
-
-
-def _unfit_text(t: str, to: str) -> str:
-    """SQL: whether the text is there but is no `to`, or would lose something on the way."""
-    v = f"TRY_CAST({t} AS {to})"
-    name = to.split("(")[0]
-    number = r"\s*[+-]?[0-9]*(\.[0-9]*)?([eE][+-]?[0-9]+)?\s*"
-    zoned = r"^\s*\S+[ T].*(Z|[A-Za-z]|[+-][0-9]{1,2}(:?[0-9]{2})?)\s*$"
-    fine = r"\.[0-9]{6}[0-9]*[1-9]"
-    rules = {
-        "BOOLEAN": "false",
-        "DATE": f"TRY_CAST({t} AS TIMESTAMP) IS DISTINCT FROM CAST({v} AS TIMESTAMP) OR {_no_instant(t)}",
-        "TIMESTAMP": f"{_no_instant(t)} OR regexp_matches({t}, '{zoned}') OR regexp_matches({t}, '{fine}')",
-        "TIMESTAMPTZ": f"{_no_instant(t)} OR regexp_matches({t}, '{fine}')",
-        "DOUBLE": f"isinf({v}) AND NOT contains(lower({t}), 'inf')",
-        "REAL": f"isinf({v}) AND NOT contains(lower({t}), 'inf')",
-    }
-    if name in ("DECIMAL", "TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT", "HUGEINT") or name.startswith("U"):
-        scale = int(to.rstrip(")").split(",")[1]) if "," in to else (3 if to == "DECIMAL" else 0)
-        fits = rf"\s*[+-]?[0-9]*(\.[0-9]{{0,{scale}}}0*)?\s*"
-        # With an exponent the text says nothing about the digits; the double must come out the same.
-        exponent = (
-            f"regexp_full_match({t}, '{number}') AND CAST({v} AS DOUBLE) IS NOT DISTINCT FROM TRY_CAST({t} AS DOUBLE)"
-        )
-        rule = f"NOT (regexp_full_match({t}, '{fits}') OR (regexp_matches({t}, '[eE]') AND {exponent}))"
-        if name == "UUID":
-            rule = "false"
-    else:
-        rule = rules.get(name, "false")
-    return f"({t} IS NOT NULL AND ({v} IS NULL OR ({rule})))"
-
-
-def _no_instant(t: str) -> str:
-    """SQL: whether the text is one of the words, such as `epoch` and `infinity`, that the engine takes for a date."""
-    return rf"NOT regexp_matches({t}, '^\s*[0-9]')"
+def _fitting(column: str, value: str, from_: str, to: str) -> str:  # noqa: ARG001 - takes what _strict takes
+    """Return SQL that casts `value` where all that does not fit was left out."""
+    return f"CAST({value} AS VARCHAR)" if to == "TEXT" else f"TRY_CAST({value} AS {to})"
 
 
 # ---- Untyped input
@@ -305,10 +386,18 @@ class _Csv:
     """CSV files: read as text, converted by a strict projection."""
 
     def __init__(
-        self, con: DuckDBPyConnection, name: str, files: Files, types: Mapping[str, str], sample: int | None
+        self,
+        con: DuckDBPyConnection,
+        name: str,
+        files: Files,
+        types: Mapping[str, str],
+        sample: int | None,
+        lines: Lines | None,
     ) -> None:
-        self.con, self.name, self.types, self.sample = con, name, types, sample
-        self.options = files.options
+        self.con, self.name, self.types, self.sample, self.lines = con, name, types, sample, lines
+        self.options, self.paths = files.options, files.paths
+        self.sifted = False
+        self.created: tuple[Mapping[str, str], bool] | None = None
         self.groups: dict[tuple[str, ...], list[Path]] = {}
         for path in files.paths:
             if header := self._header(path):
@@ -326,10 +415,82 @@ class _Csv:
     def land(self) -> Landed:
         """Make the view with types from the first rows."""
         head = SAMPLE_ROWS if self.sample is None else min(SAMPLE_ROWS, self.sample)
-        seen = self._see(self.inferred, head)
+        seen = self._sound(lambda: self._see(self.inferred, head))
         assumed = {column: (seen[column].type if seen[column].kinds else UNKNOWN) for column in self.inferred}
         self._create(assumed, checked=True)
-        return Landed(self.name, self._shown(assumed), True, False, lambda: self._widen(assumed))
+        widen = partial(self._sound, partial(self._widen, assumed))
+        sieve = self if self.lines is not None else None
+        return Landed(self.name, self._shown(assumed), True, False, widen, _sieve=sieve)
+
+    def _sound(self, action: Callable[[], T]) -> T:
+        """Return what `action` returns, a second time without malformed lines where those may be left out."""
+        try:
+            return action()
+        except MalformedError:
+            if not self.sift_lines():
+                raise
+            return action()
+
+    def sift_values(self) -> bool:
+        """Leave out records with a value that is not of its type."""
+        if self.sifted or self.created is None:
+            return False
+        self.sifted = True
+        types, checked = self.created
+        self._create(types, checked=checked)
+        return True
+
+    def sift_lines(self) -> bool:
+        """Leave out lines that are no records; False when there are none, or when that was done before."""
+        if self.lines is None or self.lines.copies:
+            return False
+        widths = {path: len(header) for header, paths in self.groups.items() for path in paths}
+        sound = self.lines.sift(
+            tuple(widths), lambda path, copy, found: sift_csv(path, copy, self.options, widths[path], found)
+        )
+        copies = self.lines.copies
+        for header, paths in self.groups.items():
+            for path in paths:
+                if path in sound:
+                    self._check_count(header, sound[path])
+            self.groups[header] = [copies.get(path, path) for path in paths]
+        if sound and self.created is not None:
+            types, checked = self.created
+            self._create(types, checked=checked)
+        return bool(sound)
+
+    def _check_count(self, header: Sequence[str], sound: Sound) -> None:
+        count = _query(self.con, f"SELECT count(*) FROM {self._read(header, [sound.path])}")[0][0]
+        if not sound.records <= count <= sound.records + sound.blanks:
+            raise TerminalError(
+                f"{_names(self.paths)}: there are lines that are no records, and it is not clear how many records "
+                f"there are besides: {count:,} or {sound.records:,}; correct the file"
+            )
+
+    def write(self, folder: Path, source: str) -> list[Path]:
+        """Write the records left out, file by file; a record's position is that in the file as it came."""
+        if self.lines is None or self.created is None:
+            return []
+        found = self.lines.write(folder, source)
+        inferred = {column: type_ or "VARCHAR" for column, type_ in self.created[0].items()}
+        for header, paths in self.groups.items() if self.sifted else ():
+            bad = self._misfits().of(header)
+            if not bad.fits:
+                continue
+            read = f"SELECT {_FILE} FROM {self._read(header, paths, named=True)} WHERE {bad.any}"
+            files = {name for (name,) in _query(self.con, f"SELECT DISTINCT {_FILE} FROM ({read})")}
+            for path in paths:
+                if str(path) in files:
+                    origin = self.lines.origin(path)
+                    where = place(origin, self.paths, self.lines.before(origin))
+                    rows = f"SELECT *, row_number() OVER () AS {POSITION} FROM {self._read(header, [path])}"
+                    columns = dict.fromkeys(header, "VARCHAR")
+                    types = {column: inferred[column] for column in header if column in inferred}
+                    found.append(write_unfit(self.con, folder, source, rows, columns, bad, where, types=types))
+        return found
+
+    def _misfits(self) -> Misfits:
+        return misfits({column: ("VARCHAR", to) for column, to in self.types.items()})
 
     def _widen(self, assumed: dict[str, str]) -> dict[str, str]:
         counts = {}
@@ -363,18 +524,21 @@ class _Csv:
         return {column: found.get(column, Seen()) for column in columns}
 
     def _create(self, types: Mapping[str, str], *, checked: bool) -> None:
+        self.created = types, checked
+        cast = _fitting if self.sifted else _strict
         items = []
         for column in self.columns:
             quoted, text = name_sql(column), self._text_of(column)
             if column in self.types:
-                items.append(f"{_strict(column, quoted, 'VARCHAR', self.types[column])} AS {quoted}")
+                items.append(f"{cast(column, quoted, 'VARCHAR', self.types[column])} AS {quoted}")
             elif checked and (bad := self._misfit(column, types[column])):
                 failure = f"error({text_sql(f'{ASSUMPTION}: ')} || left({text}, 40))"
                 items.append(f"CASE WHEN {bad} THEN {failure} ELSE {quoted} END AS {quoted}")
             else:
                 items.append(quoted)
         inner = self._converted(types, text=checked)
-        _create(self.con, self.name, f"SELECT {', '.join(items)} FROM ({inner}){_limit(self.sample)}")
+        where = f" WHERE NOT ({self._misfits().any})" if self.sifted else ""
+        _create(self.con, self.name, f"SELECT {', '.join(items)} FROM ({inner}){where}{_limit(self.sample)}")
 
     def _text_of(self, column: str) -> str:
         return name_sql(f"{column}{self.mark}")
@@ -404,7 +568,7 @@ class _Csv:
         reads = [f"SELECT * FROM {self._read(header, paths)}" for header, paths in self.groups.items()]
         return f"({' UNION ALL BY NAME '.join(reads)})"
 
-    def _read(self, header: Sequence[str], paths: Iterable[Path]) -> str:
+    def _read(self, header: Sequence[str], paths: Iterable[Path], *, named: bool = False) -> str:
         options = self.options
         columns = ", ".join(f"{text_sql(column)}: 'VARCHAR'" for column in header)
         arguments = {
@@ -421,6 +585,8 @@ class _Csv:
             arguments["comment"] = text_sql(str(options["comment"]))
         if options.get("encoding"):
             arguments["encoding"] = text_sql(str(options["encoding"]))
+        if named:
+            arguments["filename"] = text_sql(_FILE.strip('"'))
         given = ", ".join(f"{key} = {value}" for key, value in arguments.items())
         return f"read_csv({_list(str(path) for path in paths)}, {given})"
 
@@ -438,15 +604,31 @@ class _Json:
     """JSON files: the keys and kinds of all records are read first, then the records with their types."""
 
     def __init__(
-        self, con: DuckDBPyConnection, name: str, files: Files, types: Mapping[str, str], sample: int | None
+        self,
+        con: DuckDBPyConnection,
+        name: str,
+        files: Files,
+        types: Mapping[str, str],
+        sample: int | None,
+        lines: Lines | None,
     ) -> None:
-        self.con, self.name, self.types, self.sample = con, name, types, sample
+        self.con, self.name, self.types, self.sample, self.lines = con, name, types, sample, lines
+        self.sifted = False
+        self.inferred: dict[str, str] = {}
         self.paths = [path for path in files.paths if path.stat().st_size]
         self.format = str(files.options.get("format") or "newline_delimited")
         self.all_paths = files.paths
 
     def land(self) -> Landed:
         """Make the view; its types are final."""
+        try:
+            return self._land()
+        except MalformedError:
+            if not self.sift_lines():
+                raise
+            return self._land()
+
+    def _land(self) -> Landed:
         keys = self._keys() if self.paths else []
         if not keys:
             raise NoRecordsError(f"{_names(self.all_paths)}: no record with a key in it")
@@ -454,17 +636,71 @@ class _Json:
         # Keys that differ only in case are one name to the engine's reader; those are taken out one by one.
         self.direct = list(self.columns) == keys
         _check_known(self.columns, self.types)
-        inferred = [column for column in self.columns if column not in self.types]
-        types = self._types(inferred)
-        items = []
+        self.inferred = self._types([column for column in self.columns if column not in self.types])
+        self._create()
+        columns = {column: self.types.get(column) or self.inferred[column] for column in self.columns}
+        return Landed(self.name, columns, _sieve=self if self.lines is not None else None)
+
+    def _create(self) -> None:
+        types, items = self.inferred, []
+        cast = _fitting if self.sifted else _strict
         for column in self.columns:
             quoted = name_sql(column)
             to = self.types.get(column)
-            value = _strict(column, quoted, "VARCHAR", to) if to else self._value(quoted, types[column])
+            value = cast(column, quoted, "VARCHAR", to) if to else self._value(quoted, types[column])
             items.append(f"{value} AS {quoted}")
         read = self._read({column: _read_type(types.get(column, "VARCHAR")) for column in self.columns})
-        _create(self.con, self.name, f"SELECT {', '.join(items)} FROM {read}{_limit(self.sample)}")
-        return Landed(self.name, {column: self.types.get(column) or types[column] for column in self.columns})
+        where = f" WHERE NOT ({self._misfits().any})" if self.sifted else ""
+        _create(self.con, self.name, f"SELECT {', '.join(items)} FROM {read}{where}{_limit(self.sample)}")
+
+    def _misfits(self) -> Misfits:
+        return misfits({column: ("VARCHAR", to) for column, to in self.types.items()})
+
+    def sift_values(self) -> bool:
+        """Leave out records with a value that is not of its type."""
+        if self.sifted:
+            return False
+        self.sifted = True
+        self._create()
+        return True
+
+    def sift_lines(self) -> bool:
+        """Leave out lines that are no JSON objects; False when there are none, or when that was done before."""
+        if self.lines is None or self.lines.copies or self.format != "newline_delimited":
+            return False
+        sound = self.lines.sift(self.paths, sift_json)
+        copies = self.lines.copies
+        self.paths = [path for path in (copies.get(path, path) for path in self.paths) if path.stat().st_size]
+        for one in sound.values():
+            count = _query(self.con, f"SELECT count(*) FROM {self._objects([one.path])}")[0][0] if one.records else 0
+            if count != one.records:
+                raise TerminalError(
+                    f"{_names(self.all_paths)}: there are lines that are no records, and it is not clear how many "
+                    f"records there are besides: {count:,} or {one.records:,}; correct the file"
+                )
+        return bool(sound)
+
+    def write(self, folder: Path, source: str) -> list[Path]:
+        """Write the records left out as they stand in the files."""
+        if self.lines is None:
+            return []
+        found = self.lines.write(folder, source)
+        bad, texts = self._misfits(), dict.fromkeys(self.types, "VARCHAR")
+        for path in self.paths if self.sifted else ():
+            read = self._read(texts, [path])
+            if not _query(self.con, f"SELECT count(*) FROM {read} WHERE {bad.any}")[0][0]:
+                continue
+            # the same reader as the view's says which records are bad; only their number leads to the text
+            numbered = f"SELECT *, row_number() OVER () AS {POSITION} FROM"
+            rows = (
+                f"SELECT * FROM ({numbered} (SELECT json AS {_RECORD} FROM {self._objects([path])})) "
+                f"JOIN (SELECT * FROM ({numbered} {read}) WHERE {bad.any}) USING ({POSITION})"
+            )
+            origin = self.lines.origin(path)
+            where = place(origin, self.all_paths, self.lines.before(origin))
+            record, types = f"CAST({_RECORD} AS VARCHAR)", self.inferred
+            found.append(write_unfit(self.con, folder, source, rows, texts, bad, where, record=record, types=types))
+        return found
 
     def _value(self, quoted: str, type_: str) -> str:
         if type_ == "JSON":
@@ -483,7 +719,7 @@ class _Json:
         )
         for kind, _, example in rows:
             if kind != "OBJECT":
-                raise TerminalError(
+                raise MalformedError(
                     f"{_names(self.all_paths)}: {example!r} is no JSON object; set 'records' to the path of the list"
                 )
         others = sorted({key for _, keys, _ in rows for key in keys or ()} - set(ordered))
@@ -531,21 +767,21 @@ class _Json:
         kinds = dict.fromkeys((column for column in columns if column is not None), "JSON")
         return f"SELECT {items} FROM {self._read(kinds)}{_limit(limit)}"
 
-    def _objects(self) -> str:
-        return f"read_json_objects({_list(map(str, self.paths))}, format = {text_sql(self.format)})"
+    def _objects(self, paths: Sequence[Path] | None = None) -> str:
+        files = _list(map(str, self.paths if paths is None else paths))
+        return f"read_json_objects({files}, format = {text_sql(self.format)})"
 
-    def _read(self, types: Mapping[str, str]) -> str:
+    def _read(self, types: Mapping[str, str], paths: Sequence[Path] | None = None) -> str:
         if self.direct:
             columns = ", ".join(f"{text_sql(column)}: {text_sql(type_)}" for column, type_ in types.items())
-            return (
-                f"read_json({_list(map(str, self.paths))}, format = {text_sql(self.format)}, columns = {{{columns}}})"
-            )
+            files = _list(map(str, self.paths if paths is None else paths))
+            return f"read_json({files}, format = {text_sql(self.format)}, columns = {{{columns}}})"
         items = []
         for column, type_ in types.items():
             pointer = text_sql("/" + self.columns[column].replace("~", "~0").replace("/", "~1"))
             value = f"json -> {pointer}" if type_ == "JSON" else f"CAST(json ->> {pointer} AS {type_})"
             items.append(f"{value} AS {name_sql(column)}")
-        return f"(SELECT {', '.join(items)} FROM {self._objects()})"
+        return f"(SELECT {', '.join(items)} FROM {self._objects(paths)})"
 
 
 def _read_type(type_: str) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataforge.components.base import Incoming, JsonValue, LoadContext, LoadReport
-from dataforge.components.registry import DESTINATIONS
+from dataforge.components.base import Incoming, JsonValue, LoadReport
+from dataforge.components.delivery import CursorStep
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError
-from dataforge.observability.log import line, timed
+from dataforge.observability.log import timed
+from dataforge.runtime import again
 from dataforge.runtime.context import TaskContext
+from dataforge.runtime.ledgers import built, place
 from dataforge.runtime.staging import Manifest, Staging
-from dataforge.runtime.values import resolve
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,31 +30,39 @@ def run(
 ) -> dict[str, JsonValue]:
     """Load the staged rows into the destination at `index`; return the load report as JSON."""
     target = config.outputs[index]
-    with timed("load", dag_id=config.dag_id, run_id=context.run_id, destination=target.type) as done:
-        staging = Staging.open(context.settings, context.connection)
-        staged = Manifest.from_json(manifest)
+    staging = Staging.open(context.settings, context.connection)
+
+    def once(turn: int) -> tuple[LoadReport, Manifest]:
+        staged = Manifest.from_json(manifest if turn == 0 else again.staged(config, context, turn))
         with context.scratch() as scratch:
             paths = staging.fetch(staged, scratch)
-            report = load(config, index, ParquetRows(tuple(paths)), context, scratch)
+            step = CursorStep.from_json(staging.contents(staged).extra.get("cursor"))
+            return load(config, index, ParquetRows(tuple(paths)), context, scratch, step), staged
+
+    with timed("load", dag_id=config.dag_id, run_id=context.run_id, destination=target.type) as done:
+        report, staged = again.until_current(config, once)
         done(rows=report.rows, bytes=report.bytes or staged.bytes, target=report.target)
     if len(config.outputs) == 1:
         staging.remove_run(context.dag_id, context.run_id)
     return asdict(report)
 
 
-def load(config: PipelineConfig, index: int, incoming: Incoming, context: TaskContext, scratch: Path) -> LoadReport:
+def load(
+    config: PipelineConfig,
+    index: int,
+    incoming: Incoming,
+    context: TaskContext,
+    scratch: Path,
+    step: CursorStep | None = None,
+) -> LoadReport:
     """Hand `incoming` to the destination at `index`; config errors get their place in the config."""
-    prefix = ("destination", index) if isinstance(config.destination, tuple) else ("destination",)
+    destination, handed = built(config, index, context, scratch)
+    began = time.monotonic()
     try:
-        target = resolve(config.outputs[index], context.values)
-        key = context.run_key(target.asset() or f"destination-{index}")
-        began = time.monotonic()
-        report = DESTINATIONS.build(target).load(
-            incoming, LoadContext(context.connection, scratch, key, config.dag_id, context.values, line)
-        )
-        return LoadReport(report.target, report.rows, report.bytes, time.monotonic() - began, report.created)
+        report = destination.load(incoming, replace(handed, cursor=step))
     except ConfigError as error:
-        raise error.under(*prefix) from None
+        raise error.under(*place(config, index)) from None
+    return replace(report, seconds=time.monotonic() - began)
 
 
 @dataclass(frozen=True)

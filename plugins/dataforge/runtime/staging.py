@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -77,11 +77,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Contents:
-    """What manifest.json says: the parts in order, the columns (name to type) and what else the stage put in."""
+    """What manifest.json says: the parts in order, the columns (name to type) and what else the stage put in.
+
+    `rejects` are Parquet parts with records that were set aside (`runtime.rejects`), which are no data.
+    """
 
     parts: tuple[Part, ...]
     columns: dict[str, str] = field(default_factory=dict)
     extra: dict[str, JsonValue] = field(default_factory=dict)
+    rejects: tuple[Part, ...] = ()
 
 
 _AGAIN = "clear the extract task to extract again"
@@ -117,18 +121,21 @@ class Attempt:
         columns: Columns | None = None,
         extra: Mapping[str, JsonValue] | None = None,
         rows: Mapping[Path, int] | None = None,
+        rejects: Iterable[Path] = (),
     ) -> Manifest:
         """Make the parts (files directly in `folder`) visible as one unit and return the reference to them.
 
-        Rows are read from Parquet footers; for other files `rows` must name them. TransientError when the place is
-        full or away.
+        Rows are read from Parquet footers; for other files `rows` must name them. `rejects` are parts with records
+        that were set aside; they count in no total. TransientError when the place is full or away.
         """
         with _place(self._store.url):
             described = _describe(tuple(parts), self.folder, rows or {})
+            aside = _describe(tuple(rejects), self.folder, {})
             contents = {
                 "version": 1,
                 "address": self._address,
                 "parts": [vars(part) for part in described],
+                **({"rejects": [vars(part) for part in aside]} if aside else {}),
                 "columns": dict(columns or {}),
                 "extra": dict(extra or {}),
             }
@@ -136,7 +143,8 @@ class Attempt:
             if len(data) > MAX_MANIFEST_BYTES:
                 raise TerminalError(f"the staging manifest would have {len(data)} bytes; at most {MAX_MANIFEST_BYTES}")
             (self.folder / MANIFEST).write_bytes(data)
-            self._store.publish(self.folder, [*(part.name for part in described), MANIFEST], self._address)
+            names = [*(part.name for part in (*described, *aside)), MANIFEST]
+            self._store.publish(self.folder, names, self._address)
         return Manifest(
             url=f"{self._store.url}/{self._address}",
             digest=hashlib.sha256(data).hexdigest(),
@@ -203,8 +211,9 @@ class Staging:
         try:
             value = json.loads(data)
             parts = tuple(Part(**part) for part in value["parts"])
-            fits = value["address"] == address and all(_PART_NAME.match(part.name) for part in parts)
-            contents = Contents(parts, value["columns"], value["extra"])
+            aside = tuple(Part(**part) for part in value.get("rejects", ()))
+            fits = value["address"] == address and all(_PART_NAME.match(part.name) for part in (*parts, *aside))
+            contents = Contents(parts, value["columns"], value["extra"], aside)
         except (ValueError, TypeError, KeyError):
             fits = False
         if not fits:
@@ -212,13 +221,19 @@ class Staging:
         return contents
 
     def fetch(self, manifest: Manifest, scratch: Path) -> list[Path]:
-        """Return local paths of all parts, in order, each checked against its digest.
+        """Return local paths of all parts with data, in order, each checked against its digest.
 
         Parts in a local staging folder are not copied; others are downloaded to `scratch`. TransientError when one is
         missing or differs.
         """
+        return self._fetch(manifest, self.contents(manifest).parts, scratch)
+
+    def fetch_rejects(self, manifest: Manifest, scratch: Path) -> list[Path]:
+        """Return local paths of the parts with records that were set aside, as `fetch` does; often there are none."""
+        return self._fetch(manifest, self.contents(manifest).rejects, scratch)
+
+    def _fetch(self, manifest: Manifest, parts: Sequence[Part], scratch: Path) -> list[Path]:
         address = self._address(manifest)
-        contents = self.contents(manifest)
         into = scratch / f"staged-{hashlib.sha256(manifest.url.encode()).hexdigest()[:16]}"
 
         def one(part: Part) -> Path:
@@ -231,8 +246,8 @@ class Staging:
                 raise TransientError(f"staged part {part.name!r} at {manifest.url!r} is damaged; {_AGAIN}")
             return path
 
-        with _place(self._store.url), ThreadPoolExecutor(min(4, len(contents.parts)) or 1) as pool:
-            return list(pool.map(one, contents.parts))
+        with _place(self._store.url), ThreadPoolExecutor(min(4, len(parts)) or 1) as pool:
+            return list(pool.map(one, parts))
 
     def remove_run(self, dag_id: str, run_id: str) -> None:
         """Remove everything that the run staged; nothing to remove is fine."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dataforge.components.base import Files, JsonValue
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.observability.log import line, timed
+from dataforge.runtime import again
 from dataforge.runtime.compile import compile, scope
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.extract import connect_for
@@ -38,6 +39,7 @@ def run(
         done = stack.enter_context(timed("transform", dag_id=config.dag_id, run_id=context.run_id))
         scratch = stack.enter_context(context.scratch())
         staging = Staging.open(context.settings, context.connection)
+        manifests, step = again.agreed(config, manifests, context)
         inputs = {name: Manifest.from_json(manifest) for name, manifest in manifests.items()}
         paths = {name: tuple(staging.fetch(manifest, scratch)) for name, manifest in inputs.items()}
         attempt = staging.attempt(context.dag_id, context.run_id, "transform", context.attempt)
@@ -50,7 +52,10 @@ def run(
         part = folder / "part-0.parquet"
         rows = write_parquet(con, compile(config, columns, context.values), part)
         results = check(config, con, part, context)
-        manifest = attempt.publish([part], extra={"checks": [asdict(result) for result in results]})
+        extra: dict[str, JsonValue] = {"checks": [asdict(result) for result in results]}
+        if step is not None:
+            extra["cursor"] = step.to_json()
+        manifest = attempt.publish([part], extra=extra)
         done(rows_in=sum(one.rows for one in inputs.values()), rows=rows, bytes=manifest.bytes)
     return manifest.to_json()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import random
 import socket
 import threading
 import time
@@ -22,8 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
+from dataforge.components import retry
 from dataforge.components.base import Connection
-from dataforge.errors import DataForgeError, TerminalError, TransientError
+from dataforge.errors import DataForgeError, ServerAway, TerminalError, TransientError
 from dataforge.settings import Settings
 from dataforge.sources._http_session import open_session
 
@@ -38,7 +38,6 @@ SHOWN = 200
 IN_MEMORY = 16 * 1024 * 1024
 """Bodies from this many bytes on go to scratch."""
 _READ = 16 * 1024
-_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _METADATA = tuple(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")))
 
 
@@ -117,29 +116,22 @@ class Client:
 
         A POST is repeated only when the server can't have acted on it.
         """
-        import tenacity
+        policy = retry.Policy(TRIES, FIRST_WAIT, MAX_WAIT, self.ends - time.monotonic())
+        tries = 0
 
-        def wait(state: tenacity.RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = getattr(error, "retry_after", None)
-            jitter = random.uniform(0, FIRST_WAIT)  # noqa: S311 it spreads clients, it hides nothing
-            backoff = min(MAX_WAIT, FIRST_WAIT * 2 ** (state.attempt_number - 1) + jitter)
-            seconds = backoff if asked is None else asked
-            if time.monotonic() + seconds > self.ends:
-                raise TransientError(f"{error}; the run's time limit leaves no room to try again") from None
-            self.log("request repeated", url=_shown(url), attempt=state.attempt_number, wait=round(seconds, 3))
-            return float(seconds)
+        def once() -> Answer:
+            nonlocal tries
+            tries += 1
+            return self._follow(method, url, query, body)
 
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(TRIES),
-            wait=wait,
-            retry=tenacity.retry_if_exception_type(Again),
-            reraise=True,
-        )
         try:
-            return retrying(lambda: self._follow(method, url, query, body))
+            return retry.repeat(once, policy, when=Again, what=_shown(url), log=self.log)
         except Again as error:
-            raise TransientError(str(error)) from None
+            why = "" if tries == TRIES else "; the run's time limit leaves no room to try again"
+            raise self._lost(f"{error}{why}", away=error.away) from None
+
+    def _lost(self, text: str, *, away: bool) -> TransientError:
+        return ServerAway(text, self.connection.id) if away else TransientError(text)
 
     def _follow(self, method: str, url: str, query: Mapping[str, Any] | None, body: Any) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
@@ -159,11 +151,12 @@ class Client:
         text = f"{method} {_shown(answer.url)} answered {answer.status}"
         if answer.status in (401, 403):
             raise TerminalError(f"{text}: connection {self.connection.id!r} is not let in; check its credentials")
-        if answer.status in _RETRIED and (method != "POST" or answer.status in (429, 503)):
+        verdict = retry.of_status(answer.status)
+        if verdict != "terminal" and (method != "POST" or answer.status in (429, 503)):
             after = _retry_after(answer.headers.get("retry-after"))
             if after is not None and after > MAX_WAIT:
                 raise TransientError(f"{text}; it asks to come back in {after:.0f} s")
-            raise Again(text, after)
+            raise Again(text, after, away=verdict == "away")
         raise TerminalError(f"{text}: {self.excerpt(answer.body)}")
 
     def _once(self, method: str, url: str, query: Mapping[str, Any] | None, body: Any) -> Answer:
@@ -192,7 +185,7 @@ class Client:
                     raise self._failed(method, url, error) from None
         except _Late:
             text = f"{method} {_shown(url)} took longer than {seconds:g} s"
-            raise (TransientError(text) if method == "POST" else Again(text)) from None
+            raise (self._lost(text, away=True) if method == "POST" else Again(text, away=True)) from None
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.url, response.status_code, headers, *body_read)
 
@@ -212,8 +205,8 @@ class Client:
             return TerminalError(text)
         if method == "POST" and not isinstance(error, requests.exceptions.ConnectTimeout):
             reset = _cause(error, urllib3.exceptions.NewConnectionError) is None
-            return TransientError(text) if reset else Again(text)
-        return Again(text)
+            return self._lost(text, away=True) if reset else Again(text, away=True)
+        return Again(text, away=_cause(error, urllib3.exceptions.IncompleteRead) is None)
 
     def _plain(self, error: Exception) -> str:
         import urllib3
@@ -281,10 +274,11 @@ class Client:
 
 
 class Again(Exception):
-    """The request may be repeated, after `retry_after` seconds if the server said so."""
+    """The request may be repeated, after `retry_after` seconds if the server said so; `away`: it was not reached."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, away: bool = False) -> None:
         self.retry_after = retry_after
+        self.away = away
         super().__init__(message)
 
 

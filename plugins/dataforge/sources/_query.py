@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from dataforge.components.base import RunValues, SourceConfig
-from dataforge.components.fields import ConnectionId, SqlQuery, TableName
+from dataforge.components.fields import ConnectionId, Duration, SqlQuery, TableName
 from dataforge.components.placeholders import Placeholder, parse_placeholder
 from dataforge.errors import ConfigError, Problem
 
@@ -47,6 +47,13 @@ class QuerySourceConfig(SourceConfig):
         description="One SELECT in the database's own SQL, in place of table. ${params.x}, ${data_interval_start} and "
         "${data_interval_end} stand for literals: write them without quotes.",
         examples=["select id, amount from sales.orders where updated_at >= ${data_interval_start}"],
+    )
+
+    statement_timeout: Duration | None = Field(
+        default=None,
+        description="Longest time for the whole query, until its last row is read; no limit when not set. A server "
+        "that shows no progress at all is given up after the deployment's stall_seconds.",
+        examples=["30m"],
     )
 
     @model_validator(mode="after")

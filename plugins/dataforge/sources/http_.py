@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from typing_extensions import Self
 
 from dataforge.components.base import ExtractContext, Files, JsonValue, SourceConfig
+from dataforge.components.delivery import Grade
 from dataforge.components.fields import ConnectionId, Duration, TemplatedText
+from dataforge.components.placeholders import CURSOR, fill_cursor
 from dataforge.components.registry import SOURCES
 from dataforge.errors import TerminalError, TransientError
 from dataforge.settings import get_settings
@@ -122,10 +124,17 @@ class HttpConfig(SourceConfig):
     )
     query: dict[str, Scalar | tuple[Scalar, ...]] = Field(
         default_factory=dict,
-        description="Query parameters.",
-        examples=[{"status": "paid", "updated_since": "${data_interval_start}"}],
+        description="Query parameters. With a cursor_field, ${cursor} is where the run begins to read, minus the "
+        "lookback: ISO 8601 for a time, or by a pattern such as ${cursor:%Y-%m-%dT%H:%M:%SZ}; a parameter that holds "
+        "it is left out while there is no such place.",
+        examples=[{"status": "paid", "updated_since": "${cursor}"}],
+        json_schema_extra={"x-cursor": True},
     )
-    body: dict[str, JsonValue] | None = Field(default=None, description="JSON body of a POST.")
+    body: dict[str, JsonValue] | None = Field(
+        default=None,
+        description="JSON body of a POST; its texts may hold ${…}, and ${cursor} as in query.",
+        json_schema_extra={"x-templated": True, "x-cursor": True},
+    )
     records: DottedPath = Field(
         default="",
         description="Dotted path to the list of records in the answer; not set when the answer is the list or NDJSON.",
@@ -165,6 +174,18 @@ class HttpConfig(SourceConfig):
         if self.method == "GET" and (self.body is not None or getattr(self.pagination, "location", "") == "body"):
             raise ValueError('a body needs "method": "POST"')
         return self
+
+    @model_validator(mode="after")
+    def _cursor_known(self) -> Self:
+        if self.cursor_field is None and any(map(_holds_cursor, (self.query, self.body))):
+            raise ValueError("'${cursor}' needs 'cursor_field', the field whose greatest value it is")
+        return self
+
+    def grade(self) -> Grade:
+        """Return what reading all pages proves: pages by number shift under the reader, links and cursors less so."""
+        if isinstance(self.pagination, NoPagination):
+            return "snapshot"
+        return "unstable" if isinstance(self.pagination, Page | Offset) else "window"
 
     def asset(self) -> str | None:
         """Return the endpoint as an asset URI; None where it depends on the run."""
@@ -221,6 +242,14 @@ class HttpSource:
             1 / config.requests_per_second if config.requests_per_second else 0.0,
             context.log,
         )
+        try:
+            filled = {
+                "query": fill_cursor(config.query, context.cursor),
+                "body": fill_cursor(config.body, context.cursor),
+            }
+        except ValueError as error:
+            raise TerminalError(f"'${{cursor}}' can't be filled in: {error}") from None
+        self.config = config.model_copy(update=filled)
         client.open(config.headers)
         try:
             yield from self._walk(client, client.url(config.endpoint), context, out)
@@ -419,6 +448,14 @@ class HttpSource:
 
 class _Unreadable(Exception):
     """A page that is no JSON."""
+
+
+def _holds_cursor(value: JsonValue) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_cursor, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_cursor, value))
+    return isinstance(value, str) and CURSOR.search(value) is not None
 
 
 def _is_lines(answer: Answer) -> bool:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from dataforge.components import retry
 from dataforge.components.base import Batches, Connection, ExtractContext
 from dataforge.components.database import postgres_uri, quote_identifier, quote_literal, without_secrets
+from dataforge.components.lifeline import Lined, lined
 from dataforge.components.registry import SOURCES
-from dataforge.errors import DataForgeError, Problem, TerminalError, TransientError
+from dataforge.errors import DataForgeError, Problem, TerminalError
+from dataforge.observability.log import line
+from dataforge.sources._pushdown import POSTGRES_TYPES, limited, postgres_literals, spelled
 from dataforge.sources._query import QuerySourceConfig, prepare, query_problems
 
 if TYPE_CHECKING:
@@ -21,7 +27,6 @@ Shape = tuple[int, int] | None
 OPEN_NUMERIC = (38, 10)
 """Precision and scale for a numeric column that declares none and whose values fit; the same in every run."""
 
-_TRANSIENT = ("08", "40", "53", "55P03", "57P", "58")
 _EXACT = {"money": "numeric(19,2)", "oid": "bigint"}
 # By the type's own output function: a cast to text is another thing for some types (inet adds its mask).
 _AS_TEXT = "CASE WHEN {0} IS NOT NULL THEN format('%s', {0}) END"
@@ -49,17 +54,18 @@ class PostgresSource:
         import pyarrow as pa
 
         connection = context.connection(self.config.connection)
-        session = _Session(connection)
+        session = _Session(connection, self.config.statement_timeout, context.log)
         try:
             query = self._query(context)
             schema = self._schema(session, query)
+            query = self._limited(query, schema, context)
             wrapped, fields = _readable(query, schema, self.config.columns, context.sample)
             open_ = [field.name for field in schema if _is_open(field) and field.name not in self.config.columns]
             if context.sample is None:
                 shapes = session.shapes(query, open_)
                 reader = session.read(wrapped)
             else:
-                sampled = session.read(wrapped).read_all()
+                sampled = session.table(wrapped)
                 shapes = {name: _shape(sampled[name].to_pylist()) for name in open_}
                 reader = sampled.to_reader()
                 session.close()
@@ -76,6 +82,24 @@ class PostgresSource:
         if self.config.table is not None:
             return f"SELECT * FROM {'.'.join(map(quote_identifier, self.config.table.split('.')))}"
         return prepare(self.config.query or "", "postgres", context.values)
+
+    def _limited(self, query: str, schema: pa.Schema, context: ExtractContext) -> str:
+        """Return the query with the cursor's bounds around it, where its column has a type that they fit."""
+        bounds = context.cursor
+        name = spelled(schema.names, bounds.field) if bounds else None
+        if bounds is None or name is None:
+            return query
+        column = schema.field(name)
+        override = next((type_ for key, type_ in self.config.columns.items() if key.lower() == name.lower()), None)
+        as_text = override is not None and override.strip().lower() in ("text", "varchar", "string")
+        server_type = _server_type(column)
+        # another type may put the values in another order
+        if override is not None and not (as_text and POSTGRES_TYPES.get(server_type) == "text"):
+            return query
+        if as_text and not bounds.type:
+            bounds = replace(bounds, type="VARCHAR")
+        literals = postgres_literals(server_type, bounds)
+        return (limited(query, "postgres", name, bounds, literals) if literals else None) or query
 
     def _schema(self, session: _Session, query: str) -> pa.Schema:
         """Return the schema of the query with the server's types, also where the driver is too old to tell them."""
@@ -118,20 +142,35 @@ class PostgresSource:
 class _Session:
     """One connection with one read-only snapshot; its errors are ours and hold no password."""
 
-    def __init__(self, connection: Connection) -> None:
-        import adbc_driver_postgresql.dbapi as adbc
-
+    def __init__(self, connection: Connection, limit: timedelta | None = None, log: Callable[..., None] = line) -> None:
         self.connection = connection
-        try:
-            self.con = adbc.connect(postgres_uri(connection))
-        except adbc.Error as error:
-            raise self.explain(error, connecting=True) from None
+        made = retry.connecting(lambda: self._connect(limit), connection.id, log)
+        self.con, self.lifeline = made.connection, made.lifeline
         self.cursor = self.con.cursor()
         try:
-            self.cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            self.cursor.execute("SET LOCAL intervalstyle = 'iso_8601'")
-        except adbc.Error as error:
+            self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._run("SET LOCAL intervalstyle = 'iso_8601'")
+            if limit is not None:
+                self._run(f"SET LOCAL statement_timeout = {max(1, int(limit.total_seconds() * 1000))}")
+        except BaseException:
             self.close()
+            raise
+
+    def _connect(self, limit: timedelta | None) -> Lined[Any]:
+        import adbc_driver_postgresql.dbapi as adbc
+
+        try:
+            return lined(self.connection.id, lambda: adbc.connect(postgres_uri(self.connection)), limit)
+        except adbc.Error as error:
+            raise self.explain(error, connecting=True) from None
+
+    def _run(self, statement: str) -> None:
+        import adbc_driver_postgresql.dbapi as adbc
+
+        try:
+            with self.lifeline.within("a statement"):
+                self.cursor.execute(statement)
+        except adbc.Error as error:
             raise self.explain(error) from None
 
     def schema(self, query: str) -> pa.Schema:
@@ -139,7 +178,8 @@ class _Session:
         import adbc_driver_postgresql.dbapi as adbc
 
         try:
-            schema: pa.Schema = self.cursor.adbc_execute_schema(query)
+            with self.lifeline.within("the query's description"):
+                schema: pa.Schema = self.cursor.adbc_execute_schema(query)
         except adbc.Error as error:
             raise self.explain(error) from None
         names = schema.names
@@ -155,14 +195,14 @@ class _Session:
         names = list(map(quote_identifier, schema.names))
         items = [f"pg_catalog.pg_typeof(rows.{name})::text AS t{index}" for index, name in enumerate(names)]
         none = f"(SELECT) AS nothing LEFT JOIN (\n{query}\n) AS rows ON false"
-        types = self.read(f"SELECT {', '.join(items)} FROM {none}").read_all().to_pylist()[0]
+        types = self.table(f"SELECT {', '.join(items)} FROM {none}").to_pylist()[0]
         typmods: dict[str, int] = {}
         if table is not None:
             place = quote_literal(".".join(map(quote_identifier, table.split("."))))
-            found = self.read(
+            found = self.table(
                 "SELECT attname::text AS name, atttypmod AS typmod FROM pg_catalog.pg_attribute "
                 f"WHERE attrelid = {place}::pg_catalog.regclass AND attnum > 0 AND NOT attisdropped"
-            ).read_all()
+            )
             typmods = {row["name"]: row["typmod"] for row in found.to_pylist()}
         for index, field in enumerate(schema):
             metadata: dict[bytes | str, bytes | str] = {
@@ -181,7 +221,7 @@ class _Session:
             items.append(
                 f"max(pg_catalog.abs({name}))::text AS m{index}, max(pg_catalog.scale({name}))::int AS s{index}"
             )
-        row = self.read(f"SELECT {', '.join(items)} FROM (\n{query}\n) AS numbers").read_all().to_pylist()[0]
+        row = self.table(f"SELECT {', '.join(items)} FROM (\n{query}\n) AS numbers").to_pylist()[0]
         found: dict[str, Shape] = {}
         for index, name in enumerate(names):
             most, scale = row[f"m{index}"], row[f"s{index}"]
@@ -194,30 +234,39 @@ class _Session:
         import adbc_driver_postgresql.dbapi as adbc
 
         try:
-            self.cursor.execute(query)
-            reader: pa.RecordBatchReader = self.cursor.fetch_record_batch()
+            with self.lifeline.within("the query"):
+                self.cursor.execute(query)
+                reader: pa.RecordBatchReader = self.cursor.fetch_record_batch()
         except adbc.Error as error:
             raise self.explain(error) from None
         return reader
 
+    def table(self, query: str) -> pa.Table:
+        """Return all rows of a query, of which there are few."""
+        import pyarrow as pa
+
+        reader = self.read(query)
+        try:
+            with self.lifeline.within("the query"):
+                return reader.read_all()
+        except (OSError, pa.ArrowException, self.con.Error) as error:
+            raise self.explain(error) from None
+
     def one(self, query: str) -> Any:
         """Return the first value of a query."""
-        return self.read(query).read_all().column(0)[0].as_py()
+        return self.table(query).column(0)[0].as_py()
 
     def explain(self, error: BaseException, *, connecting: bool = False) -> DataForgeError:
         """Return the driver's error as ours: transient when trying again may help."""
         text = without_secrets(str(error).split("\nQuery was:")[0].strip(), self.connection)
         state = getattr(error, "sqlstate", None) or ""
         message = f"connection {self.connection.id!r}: {text}"
-        if state.startswith(_TRANSIENT):
-            return TransientError(message)
-        if state or any(hint in text for hint in ("authentication failed", "does not exist", "no pg_hba")):
-            return TerminalError(message)
-        gone = any(hint in text.lower() for hint in ("connect", "timeout", "timed out", "closed", "terminat", "ssl"))
-        return TransientError(message) if connecting or gone else TerminalError(message)
+        verdict = retry.of_sqlstate(state) if state else retry.of_driver(error, connecting=connecting)
+        return retry.error_for(verdict, message, self.connection.id, retry.pause(text, state))
 
     def close(self) -> None:
         """End the transaction and the connection."""
+        self.lifeline.close()
         for part in (self.cursor, self.con) if hasattr(self, "cursor") else (self.con,):
             with suppress(Exception):
                 part.close()
@@ -328,7 +377,8 @@ def _typed(session: _Session, reader: pa.RecordBatchReader, schema: pa.Schema) -
     try:
         while True:
             try:
-                batch = reader.read_next_batch()
+                with session.lifeline.within("reading"):
+                    batch = reader.read_next_batch()
             except StopIteration:
                 return
             except (OSError, pa.ArrowException, session.con.Error) as error:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from dataforge.components import retry
 from dataforge.components.base import Batches, Connection, ExtractContext
 from dataforge.components.database import without_secrets
 from dataforge.components.lattice import Seen, see_values
+from dataforge.components.lifeline import Lifeline, Lined, lined
 from dataforge.components.registry import SOURCES
-from dataforge.errors import DataForgeError, Problem, TerminalError, TransientError
+from dataforge.errors import DataForgeError, Problem, TerminalError
+from dataforge.sources._pushdown import driver_literals, limited, spelled
 from dataforge.sources._query import QuerySourceConfig, prepare, query_problems
 
 if TYPE_CHECKING:
@@ -63,19 +67,52 @@ class SqlSource:
         connection = context.connection(self.config.connection)
         query = self._query(connection, context)
         spool = _Spool(context.scratch / "rows.arrows")
-        with closing(_connect(connection)) as con:
+        with _open(connection, self.config.statement_timeout, context.log) as (con, lifeline):
             try:
-                names, rows = _run(con, query)
+                with lifeline.within("the query"):
+                    names, rows = self._started(con, query, connection, context)
                 left = context.sample
-                for batch in _chunks(rows, self.config.batch_rows, left):
+                for batch in _chunks(rows, self.config.batch_rows, left, lifeline):
                     spool.add(names, batch)
                 if not spool.names:
                     spool.add(names, [])
+                    if context.cursor is not None:
+                        # nothing new tells no types; those of some old rows keep what reads the result working
+                        with lifeline.within("the query"):
+                            _, rows = _run(con, query)
+                            spool.see(rows(1000))
             except DataForgeError:
                 raise
             except Exception as error:  # noqa: BLE001 each driver has errors of its own
                 raise _explain(error, connection) from None
         return Batches(spool.reader())
+
+    def _started(
+        self, con: Any, query: str, connection: Connection, context: ExtractContext
+    ) -> tuple[list[str], Rows]:
+        """Run the query, limited to the cursor's bounds where the database takes them."""
+        bounds, dialect = context.cursor, DIALECTS.get(connection.type)
+        if bounds is None or dialect is None or (bounds.lower is None and bounds.upper is None):
+            return _run(con, query)
+        names, rows = _run(con, query)
+        first = next(iter(rows(1)), None)
+        name = spelled(names, bounds.field)
+        if first is None or name is None:
+            return _run(con, query)
+        literals = driver_literals(first[names.index(name)], dialect, bounds)
+        query_within = limited(query, dialect, name, bounds, literals) if literals else None
+        if query_within is None:
+            return _run(con, query)
+        try:
+            return _run(con, query_within)
+        except DataForgeError:
+            raise
+        except Exception as error:  # noqa: BLE001 each driver has errors of its own
+            # a query that can't stand within another one, such as with ORDER BY in some databases, is read whole
+            context.log("cursor not pushed down", reason=str(_explain(error, connection)))
+            con.rollback()
+            _read_only(con)
+            return _run(con, query)
 
     def _query(self, connection: Connection, context: ExtractContext) -> str:
         from sqlglot import exp
@@ -99,10 +136,11 @@ class SqlSource:
         """Return the columns; their types are known only when the rows are read, so they are empty."""
         connection = context.connection(self.config.connection)
         query = self._query(connection, context)
-        with closing(_connect(connection)) as con:
+        with _open(connection, self.config.statement_timeout, context.log) as (con, lifeline):
             try:
-                names, rows = _run(con, query)
-                next(iter(rows(1)), None)
+                with lifeline.within("the query"):
+                    names, rows = _run(con, query)
+                    next(iter(rows(1)), None)
             except DataForgeError:
                 raise
             except Exception as error:  # noqa: BLE001 each driver has errors of its own
@@ -114,9 +152,10 @@ Rows = Callable[[int], Sequence[Sequence[Any]]]
 """Fetches at most so many further rows."""
 
 
-def _chunks(rows: Rows, size: int, left: int | None) -> Iterator[Sequence[Sequence[Any]]]:
+def _chunks(rows: Rows, size: int, left: int | None, lifeline: Lifeline) -> Iterator[Sequence[Sequence[Any]]]:
     while left is None or left > 0:
-        batch = rows(size if left is None else min(size, left))
+        with lifeline.within("reading"):
+            batch = rows(size if left is None else min(size, left))
         if not batch:
             return
         yield batch
@@ -124,7 +163,7 @@ def _chunks(rows: Rows, size: int, left: int | None) -> Iterator[Sequence[Sequen
             left -= len(batch)
 
 
-def _connect(connection: Connection) -> Any:
+def _connect(connection: Connection, limit: timedelta | None, log: Callable[..., None]) -> Lined[Any]:
     """Return a DB-API connection through the connection's Airflow hook, set to read only where the driver can."""
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import BaseHook
@@ -138,12 +177,30 @@ def _connect(connection: Connection) -> Any:
         ) from None
     if not isinstance(hook, DbApiHook):
         raise TerminalError(f"connection {connection.id!r} of type {connection.type!r} is no database")
+
+    def connect() -> Lined[Any]:
+        try:
+            made = lined(connection.id, hook.get_conn, limit)
+            with made.lifeline.within("the first statement"):
+                _read_only(made.connection)
+                _limit(made.connection, limit)
+        except DataForgeError:
+            raise
+        except Exception as error:  # noqa: BLE001 each driver has errors of its own
+            raise _explain(error, connection, connecting=True) from None
+        return made
+
+    return retry.connecting(connect, connection.id, log)
+
+
+@contextmanager
+def _open(connection: Connection, limit: timedelta | None, log: Callable[..., None]) -> Iterator[tuple[Any, Lifeline]]:
+    made = _connect(connection, limit, log)
     try:
-        con = hook.get_conn()
-        _read_only(con)
-    except Exception as error:  # noqa: BLE001 each driver has errors of its own
-        raise _explain(error, connection, connecting=True) from None
-    return con
+        with closing(made.connection):
+            yield made.connection, made.lifeline
+    finally:
+        made.lifeline.close()
 
 
 def _driver(con: Any) -> str:
@@ -165,6 +222,17 @@ def _read_only(con: Any) -> None:
     elif driver in ("oracledb", "cx_Oracle"):
         with closing(con.cursor()) as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
+
+
+def _limit(con: Any, limit: timedelta | None) -> None:
+    """Tell the server the longest time of a statement, where it can be told; elsewhere the lifeline alone keeps it."""
+    driver = _driver(con)
+    if limit is None or driver not in ("psycopg2", "psycopg", "MySQLdb", "pymysql", "mysql"):
+        return
+    milliseconds = max(1, int(limit.total_seconds() * 1000))
+    postgres = driver in ("psycopg2", "psycopg")
+    with closing(con.cursor()) as cursor:
+        cursor.execute(f"SET {'statement_timeout' if postgres else 'SESSION max_execution_time'} = {milliseconds}")
 
 
 def _run(con: Any, query: str) -> tuple[list[str], Rows]:
@@ -197,18 +265,11 @@ def _explain(error: Exception, connection: Connection, *, connecting: bool = Fal
     text = without_secrets(
         str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, connection
     )
-    message = f"connection {connection.id!r}: {text}"
-    kinds = {base.__name__ for base in type(error).__mro__}
+    verdict = retry.of_driver(error, connecting=connecting)
     state = str(getattr(error, "pgcode", None) or getattr(error, "sqlstate", None) or "")
-    if type(error).__module__.startswith("sqlite3"):
-        return TransientError(message) if "locked" in text or "busy" in text else TerminalError(message)
-    if state:
-        return TransientError(message) if state.startswith(("08", "40", "53", "57P")) else TerminalError(message)
-    if "authentication" in text.lower() or "access denied" in text.lower():
-        return TerminalError(message)
-    if connecting or kinds & {"OperationalError", "InterfaceError", "ConnectionError", "TimeoutError"}:
-        return TransientError(message)
-    return TerminalError(message)
+    return retry.error_for(
+        verdict, f"connection {connection.id!r}: {text}", connection.id, retry.pause(str(error), state)
+    )
 
 
 class _Spool:
@@ -233,6 +294,12 @@ class _Spool:
         batch = pa.RecordBatch.from_arrays(arrays, names=names)
         with self.path.open("ab") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
+
+    def see(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Let rows that are not among the batches tell the types."""
+        if rows:
+            columns = zip(*rows, strict=True)
+            self.seen = [old | see_values(column) for old, column in zip(self.seen, columns, strict=True)]
 
     def reader(self) -> pa.RecordBatchReader:
         """Return all rows as one stream."""

@@ -1,0 +1,305 @@
+"""What append, replace and merge do to a table, as statements over a stage table; and how a load is taken back.
+
+Every statement runs in the load's one transaction. They are plain SQL, the same in every database; what differs
+between databases is asked of `Tables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dataforge.components.delivery import Reject
+from dataforge.destinations._ledger import LedgerTables
+from dataforge.destinations._table import TableConfig
+from dataforge.destinations._tables import Tables, Target
+from dataforge.errors import TerminalError
+
+ROW = "_dataforge_row"
+"""The number of a row in its stage table; by it single rows are found again."""
+
+CLOSED_BY = "_dataforge_closed_run"
+"""In scd2 tables: the run that closed a version."""
+
+
+@dataclass
+class Counts:
+    """What a load did to the rows of the target, and the rows that it set aside."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where the rows of a load stand: `values` are target column names to the SQL that gives their value from `s`."""
+
+    table: str
+    values: Mapping[str, str]
+    rows: int
+    flag: str | None = None
+
+    def value(self, target: Target, column: str) -> str:
+        """Return the SQL of the value for the target's column of that name, in whatever case it is written."""
+        wanted = target.name_of(column)
+        return next(value for name, value in self.values.items() if target.name_of(name) == wanted)
+
+
+class Dispositions:
+    """The statements of one load."""
+
+    def __init__(
+        self, db: Tables, config: TableConfig, target: Target, ledger: LedgerTables, number: int, now: datetime
+    ) -> None:
+        self.db, self.config, self.target, self.ledger = db, config, target, ledger
+        self.number, self.now = number, now
+        self.quote = db.quote
+        self.into = db.quoted(target)
+
+    # ---- Rows of this run
+
+    def remove_own(self, disposition: str) -> int:
+        """Take out what an earlier load of this run put in; TerminalError where its rows can't be told from others."""
+        if disposition == "append":
+            return self._remove_by_number()
+        if disposition == "merge/scd2":
+            return self._reopen()[0]
+        return 0  # replace empties the table anyway, upsert and delete_insert find their rows by key
+
+    def _remove_by_number(self) -> int:
+        column = self.run_column()
+        if column is None:
+            raise TerminalError(
+                f"table {self.target} holds rows of an earlier load of this run, and has no column that tells them "
+                f"from others; nothing was written. Remove them by hand and then the marker, or add the column "
+                f"{self.config.run_column or '_dataforge_run'!r} (bigint) to the table for later loads"
+            )
+        return self.db.run(f"delete from {self.into} where {self.quote(column)} = {self.number}")
+
+    def run_column(self) -> str | None:
+        """Return the target's run column; None where it has none."""
+        return self.target.name_of(self.config.run_column) if self.config.run_column else None
+
+    def remove_window(self, column: str, start: str, end: str) -> int:
+        """Take out the rows of an interval that this pipeline loaded; TerminalError where they can't be told."""
+        run = self.run_column()
+        own = self.target.name_of(column)
+        if run is None or own is None:
+            missing = f"{self.config.run_column or '_dataforge_run'!r}" if run is None else f"{column!r}"
+            raise TerminalError(
+                f"table {self.target} has no column {missing}, by which a run of an interval finds the rows that it "
+                "replaces; nothing was written. Keep the cursor field through the transforms and let the table have a "
+                "run column, or use write_disposition merge"
+            )
+        return self.db.run(
+            f"delete from {self.into} where {self.quote(own)} >= {start} and {self.quote(own)} < {end} "
+            f"and {self.quote(run)} in ({self.ledger.run_numbers()})"
+        )
+
+    # ---- Dispositions
+
+    def insert(self, stage: Stage, where: str = "") -> int:
+        """Insert rows of the stage table."""
+        names = ", ".join(self.quote(name) for name in stage.values)
+        values = ", ".join(stage.values.values())
+        return self.db.insert(self.target, names, f"select {values} from {stage.table} s {where}".strip(), stage.rows)
+
+    def merge(self, stage: Stage) -> Counts:
+        """Merge the stage table by the config's strategy, after its keys were guarded."""
+        counts = Counts(rejects=self.guard_keys(stage))
+        strategy = {"upsert": self._upsert, "delete_insert": self._delete_insert, "scd2": self._scd2}
+        strategy[self.config.merge_strategy](stage, counts)
+        return counts
+
+    def _upsert(self, stage: Stage, counts: Counts) -> None:
+        keys = self.config.primary_key
+        match = self._match(keys, stage)
+        present = f"not ({stage.flag})" if stage.flag else "true"
+        if stage.flag:
+            counts.deleted += self.db.run(
+                f"delete from {self.into} where exists (select 1 from {stage.table} s where "
+                f"{self._match(keys, stage, self.into)} and {stage.flag})"
+            )
+        if self.config.missing_rows == "delete":
+            counts.deleted += self._delete_missing(stage, keys)
+        key_columns = {self.target.name_of(key) for key in keys}
+        others = [name for name in stage.values if self.target.name_of(name) not in key_columns]
+        changed = [name for name in others if name != self.run_column()]
+        if changed:
+            sets = ", ".join(f"{self.quote(name)} = {stage.values[name]}" for name in others)
+            differs = " or ".join(self._differs(name, stage) for name in changed)
+            counts.updated += self.db.run(
+                f"update {self.into} as t set {sets} from {stage.table} s where {match} and {present} and ({differs})"
+            )
+        counts.inserted += self.insert(
+            stage,
+            f"where {present} and not exists (select 1 from {self.into} t where {match})",
+        )
+
+    def _delete_insert(self, stage: Stage, counts: Counts) -> None:
+        keys = self.config.merge_key or self.config.primary_key
+        counts.deleted += self.db.run(
+            f"delete from {self.into} where exists (select 1 from {stage.table} s where "
+            f"{self._match(keys, stage, self.into)})"
+        )
+        if self.config.missing_rows == "delete":
+            counts.deleted += self._delete_missing(stage, keys)
+        counts.inserted += self.insert(stage, f"where not ({stage.flag})" if stage.flag else "")
+
+    def _delete_missing(self, stage: Stage, keys: Sequence[str]) -> int:
+        return self.db.run(
+            f"delete from {self.into} where not exists (select 1 from {stage.table} s where "
+            f"{self._match(keys, stage, self.into)})"
+        )
+
+    def _scd2(self, stage: Stage, counts: Counts) -> None:
+        keys = self.config.primary_key
+        match = self._match(keys, stage)
+        valid_from, valid_to = self.quote(self.config.valid_from), self.quote(self.config.valid_to)
+        number, run = str(self.number), self.quote(self.run_column() or "")
+        now = self.ledger.instant(self.now)
+        key_columns = {self.target.name_of(key) for key in keys}
+        changed = [name for name in stage.values if self.target.name_of(name) not in key_columns]
+        differs = [self._differs(name, stage) for name in changed]
+        if stage.flag:
+            differs.append(stage.flag)
+        close = f"set {valid_to} = {now}, {self.quote(CLOSED_BY)} = {number}"
+        if differs:
+            counts.updated += self.db.run(
+                f"update {self.into} as t {close} from {stage.table} s "
+                f"where t.{valid_to} is null and {match} and ({' or '.join(differs)})"
+            )
+        if self.config.missing_rows == "delete":
+            counts.deleted += self.db.run(
+                f"update {self.into} {close} where {valid_to} is null and not exists "
+                f"(select 1 from {stage.table} s where {self._match(keys, stage, self.into)})"
+            )
+        names = [*map(self.quote, stage.values), valid_from, run]
+        values = [*stage.values.values(), now, number]
+        present = f"not ({stage.flag})" if stage.flag else "true"
+        counts.inserted += self.db.insert(
+            self.target,
+            ", ".join(names),
+            f"select {', '.join(values)} from {stage.table} s where {present} and not exists "
+            f"(select 1 from {self.into} t where {match} and t.{valid_to} is null)",
+            stage.rows,
+        )
+
+    def _differs(self, name: str, stage: Stage) -> str:
+        column = self.target.column(name)
+        return self.db.differs(f"t.{self.quote(name)}", stage.values[name], column.type if column else "")
+
+    def _match(self, keys: Sequence[str], stage: Stage, alias: str = "t") -> str:
+        pairs = ((self.quote(self.target.name_of(key) or key), stage.value(self.target, key)) for key in keys)
+        return " and ".join(f"{alias}.{column} = {value}" for column, value in pairs)
+
+    # ---- Keys
+
+    def guard_keys(self, stage: Stage) -> list[Reject]:
+        """Refuse, remove or set aside staged rows without a key and rows of the same key, as the config says."""
+        if self.config.merge_strategy == "delete_insert" and not self.config.primary_key:
+            return []
+        keys = self.config.primary_key
+        columns = [self.quote(key) for key in keys]
+        empty = " or ".join(f"s.{column} is null" for column in columns)
+        names = ", ".join(map(repr, keys))
+        found: list[Reject] = []
+        nulls = self.db.rows(f"select count(*) from {stage.table} s where {empty}")[0][0]
+        if nulls:
+            if self.config.null_keys == "fail":
+                raise TerminalError(
+                    f"table {self.target}: {nulls:,} records have no value in the primary key ({names}); nothing was "
+                    "written. Filter them out, or set null_keys to 'dead_letter'"
+                )
+            found += self._set_aside(stage, empty, f"no value in the primary key ({names})", keys)
+        by = ", ".join(f"s.{column}" for column in columns)
+        twice = f"select {by} from {stage.table} s group by {by} having count(*) > 1"
+        several = self.db.rows(f"select count(*) from ({twice}) d")[0][0]
+        if not several:
+            return found
+        if self.config.duplicate_keys == "fail":
+            raise TerminalError(
+                f"table {self.target}: {several:,} values of the primary key ({names}) stand in more than one record; "
+                "nothing was written. Add a deduplicate transform, or set duplicate_keys to 'deduplicate' or "
+                "'dead_letter'"
+            )
+        row = self.quote(ROW)
+        order = [f"s.{row} desc"]
+        if self.config.latest_by:
+            latest = f"s.{self.quote(self.config.latest_by)}"
+            order = [f"case when {latest} is null then 1 else 0 end", f"{latest} desc", *order]
+        ranked = f"select s.{row}, row_number() over (partition by {by} order by {', '.join(order)}) as n"
+        older = f"s.{row} in (select r.{row} from ({ranked} from {stage.table} s) r where r.n > 1)"
+        if self.config.duplicate_keys == "dead_letter":
+            return found + self._set_aside(stage, older, f"a later record has the same primary key ({names})", keys)
+        self.db.run(f"delete from {stage.table} as s where {older}")
+        return found
+
+    def _set_aside(self, stage: Stage, where: str, reason: str, keys: Sequence[str]) -> list[Reject]:
+        records = self.db.records(f"select s.* from {stage.table} s where {where}", without=(ROW,))
+        self.db.run(f"delete from {stage.table} as s where {where}")
+        column = keys[0] if len(keys) == 1 else ""
+        return [Reject("key", reason, record, column=column) for record in records]
+
+    # ---- Replace
+
+    def guard_replace(self, before: int, after: int) -> None:
+        """Raise TerminalError when a replace would leave nothing, or fewer than half of the rows, without leave to."""
+        if after == 0 < before and not self.config.allow_empty:
+            raise TerminalError(
+                f"replacing table {self.target} would leave no rows, where there are {before:,}; nothing was changed. "
+                "Set allow_empty to true if that is right"
+            )
+        if 0 < after * 2 < before and not self.config.allow_shrink:
+            raise TerminalError(
+                f"replacing table {self.target} would leave {after:,} of {before:,} rows, fewer than half; nothing was "
+                "changed. Set allow_shrink to true if that is right"
+            )
+
+    # ---- Undo
+
+    def undo(self, disposition: str) -> tuple[int, int]:
+        """Take a load of this run back; return (rows removed, rows brought back); TerminalError where it can't be."""
+        if disposition == "append":
+            return self._remove_by_number(), 0
+        if disposition == "merge/scd2":
+            return self._reopen()
+        if disposition == "replace":
+            return self._restore_previous()
+        raise TerminalError(
+            f"a load by {disposition.replace('/', ' with ')} can't be taken back: the rows that it changed are not "
+            "kept. Use the strategy scd2, which keeps them"
+        )
+
+    def _reopen(self) -> tuple[int, int]:
+        run, valid_to = self.quote(self.run_column() or ""), self.quote(self.config.valid_to)
+        closed = self.quote(CLOSED_BY)
+        later = self.db.rows(
+            f"select count(*) from {self.into} where {run} = {self.number} and {closed} is not null "
+            f"and {closed} <> {self.number}"
+        )[0][0]
+        if later:
+            raise TerminalError(
+                f"{later:,} versions that this run wrote to {self.target} were closed by later runs; take those back "
+                "first, the newest before the others"
+            )
+        removed = self.db.run(f"delete from {self.into} where {run} = {self.number}")
+        back = self.db.run(f"update {self.into} set {valid_to} = null, {closed} = null where {closed} = {self.number}")
+        return removed, back
+
+    def _restore_previous(self) -> tuple[int, int]:
+        previous = self.target.beside(f"{self.target.table}__previous")
+        if not self.db.has_table(previous.schema, previous.table):
+            raise TerminalError(
+                f"a replace of {self.target} can't be taken back: the rows before it were not kept. Set keep_previous "
+                "to true for later loads"
+            )
+        self.db.before_replace(self.target, undo=True)
+        removed = self.db.run(f"delete from {self.into}")
+        names = ", ".join(self.quote(column.name) for column in self.target.columns or () if not column.generated)
+        back = self.db.insert(self.target, names, f"select {names} from {self.db.quoted(previous)}", -1)
+        self.db.run(f"drop table {self.db.quoted(previous)}")
+        return removed, back
