@@ -27,6 +27,7 @@ from typing import Any
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion, get_bundle_tracking_file
 
 from dataforge.dag_factory.inventory import Inventory, Ready, error, invalid, ready, shard
+from dataforge.dag_factory.pools import TargetPools, chosen
 from dataforge.settings import airflow_home, get_settings
 
 PORTION_SECONDS = 2.0
@@ -59,6 +60,7 @@ class ConfigBundle(BaseDagBundle):
         self.configs = configs_folder(path)
         self.tracking = self.base_dir / "tracking"
         self.inventory = Inventory(self.configs, self.base_dir / "inventory.sqlite")
+        self.pools = TargetPools()
 
     @property
     def path(self) -> Path:
@@ -88,7 +90,7 @@ class ConfigBundle(BaseDagBundle):
 
     def refresh(self) -> None:
         """Bring the stubs up to date with the configs; costs one stat for each config when nothing changed."""
-        if self.version is None and self.inventory.stale():
+        if self.version is None and (self.inventory.stale() or self.pools.due()):
             self._follow(repair=False, seconds=PORTION_SECONDS)
 
     def _follow(self, *, repair: bool, seconds: float = math.inf) -> None:
@@ -96,6 +98,7 @@ class ConfigBundle(BaseDagBundle):
         with self.lock(), self.inventory.transaction() as con:
             before, old_shards = _homes(con), _shards(con)
             touched = self.inventory.update(con, recheck=not repair, seconds=seconds)
+            touched |= self.pools.settle(con, touched, verify=repair)
             shards = _choose_shards(con, old_shards, self.inventory.unread)
             after = _homes(con)
             if repair or shards != old_shards:
@@ -271,18 +274,21 @@ def _sources(con: sqlite3.Connection, names: set[str], homes: Mapping[str, tuple
         if (name := homes[one.dag_id][0]) in names:
             found.setdefault(name, []).append(one)
     texts: dict[str, str] = {}
+    pools = chosen(con)
     for name, pipelines in found.items():
-        texts |= _packed(name, pipelines) if shards else {name: _stub(pipelines)}
+        texts |= _packed(name, pipelines, pools) if shards else {name: _stub(pipelines, pools)}
     for path in invalid(con):
         if (name := _error_name(con, path)) in names and (text := error(con, path)):
             texts[name] = f"{HEADER}from dataforge.dag_factory.stub import invalid\n\nraise invalid({text!a})\n"
     return texts
 
 
-def _stub(pipelines: Iterable[Ready]) -> str:
+def _stub(pipelines: Iterable[Ready], pools: Mapping[str, str]) -> str:
     """Return the DAG file of one config; all its text stands in it as the literal of a Python string."""
     body = "".join(
-        f"    {one.dag_id!a}: (\n        {one.path!a},\n{_literal(one.text)},\n{_literal(one.sql)},\n    ),\n"
+        f"    {one.dag_id!a}: (\n        {one.path!a},\n{_literal(one.text)},\n{_literal(one.sql)},\n"
+        + (f"{_literal(pools[one.dag_id])},\n" if one.dag_id in pools else "")
+        + "    ),\n"
         for one in pipelines
     )
     return f"{HEADER}from dataforge.dag_factory.stub import dags\n\nglobals().update(dags({{\n{body}}}))\n"
@@ -292,13 +298,15 @@ def _literal(text: str) -> str:
     return "\n".join(f"        {part!a}" for part in text.splitlines(keepends=True) or [""])
 
 
-def _packed(name: str, pipelines: Iterable[Ready]) -> dict[str, str]:
+def _packed(name: str, pipelines: Iterable[Ready], pools: Mapping[str, str]) -> dict[str, str]:
     """Return the DAG file of several configs and its sidecar, which holds their texts.
 
     Airflow stores a DAG file's source once for each of its DAGs, so that with the texts in it the database would grow
     with the square of their number. The digest makes the DAG file differ whenever the sidecar does.
     """
-    sidecar = json.dumps({one.dag_id: (one.path, one.text, one.sql) for one in pipelines}, indent=1)
+    sidecar = json.dumps(
+        {one.dag_id: (one.path, one.text, one.sql, pools.get(one.dag_id, "{}")) for one in pipelines}, indent=1
+    )
     digest = hashlib.sha256(sidecar.encode()).hexdigest()
     beside = _sidecar(name)
     body = (

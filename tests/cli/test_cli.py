@@ -100,6 +100,13 @@ class TestRun:
         config = write(
             configs,
             "orders",
+            destination={
+                "type": "duckdb",
+                "table": "orders",
+                "write_disposition": "replace",
+                "allow_empty": True,
+                "allow_shrink": True,
+            },
             params={"status": "paid", "least": {"type": "integer", "default": 0}},
             transforms=[{"type": "filter", "where": "status = ${params.status} and id >= ${params.least}"}],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -306,15 +307,45 @@ class TestPlan:
         run(path)
         assert shop.count() == 3
 
-    def test_a_destination_that_can_not_tell_is_not_written_to(self, shop: Shop) -> None:
+    @pytest.mark.parametrize(
+        "destination",
+        [
+            {"type": "duckdb", "table": "orders"},
+            {"type": "csv", "path": "orders/"},
+            {"type": "parquet", "path": "orders.parquet", "write_disposition": "replace"},
+        ],
+        ids=lambda destination: str(destination["type"]),
+    )
+    def test_files_are_neither_made_nor_changed(self, shop: Shop, run: Run, home: Path, destination: Data) -> None:
         path = shop.config()
-        data = json.loads(path.read_text())
-        data["destination"] = {"type": "csv", "path": "orders/"}
-        path.write_text(json.dumps(data))
-        before = self.files(shop)
+        path.write_text(json.dumps({**json.loads(path.read_text()), "destination": destination}))
+
+        def contents() -> dict[str, bytes]:
+            return {
+                str(file.relative_to(home)): file.read_bytes()
+                for file in sorted(home.rglob("*"))
+                if file.is_file() and "staging" not in file.parts
+            }
+
+        before = contents()
         code, out, err = shop("plan", path)
-        assert code in (0, 3), err
-        assert self.files(shop) == before
+        assert code == 0, err
+        assert "2 inserted" in out
+        assert contents() == before
+        run(path)
+        before = contents()
+        assert shop("plan", path)[0] == 0
+        assert contents() == before
+
+    def test_a_destination_that_can_not_tell_is_left_alone(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        from dataforge.destinations.postgres import PostgresDestination
+
+        able = dataclasses.replace(PostgresDestination.capabilities, plans=False)
+        monkeypatch.setattr(PostgresDestination, "capabilities", able)
+        before = self.everything(shop)
+        code, _, err = shop("plan", shop.config())
+        assert (code, "can't tell what a load would do without doing it" in err) == (3, True)
+        assert self.everything(shop) == before
 
 
 class TestLetter:

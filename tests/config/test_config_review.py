@@ -89,9 +89,7 @@ def test_groups_that_are_deleted_whole_but_read_in_part_are_at_risk() -> None:
 @pytest.mark.parametrize("key", ["initial_value", "lookback", "null_cursor"])
 def test_settings_of_a_cursor_without_one_have_no_effect(key: str) -> None:
     value: object = "skip" if key == "null_cursor" else 5
-    assert told(source={"type": "csv", "path": "orders.csv", key: value}) == [
-        ("warning", "no-effect", ("source", key))
-    ]
+    assert told(source={"type": "csv", "path": "orders.csv", key: value}) == [("warning", "no-effect", ("source", key))]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def load(context: Context, incoming: Rows, table: str = "t", **config: Any) -> LoadReport:
-    return DuckdbDestination(DuckdbConfig(table=table, **config)).load(incoming, context())
+    return DuckdbDestination(DuckdbConfig(table=table, **{"run_column": None, **config})).load(incoming, context())
 
 
 def query(file: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -206,10 +206,9 @@ def test_a_load_waits_for_a_file_that_is_let_go(output: Path, context: Context) 
 
 
 def test_two_loads_in_one_process_both_arrive(output: Path, context: Context) -> None:
-    make = context()
-    destination = DuckdbDestination(DuckdbConfig(table="t"))
-    destination.load(rows(id=[0]), make)
-    threads = [threading.Thread(target=destination.load, args=(rows(id=[n]), make)) for n in (1, 2, 3)]
+    destination = DuckdbDestination(DuckdbConfig(table="t", run_column=None))
+    destination.load(rows(id=[0]), context())
+    threads = [threading.Thread(target=destination.load, args=(rows(id=[n]), context())) for n in (1, 2, 3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -252,7 +251,7 @@ def test_a_wrong_database_is_found_before_the_run_and_told_the_same_in_it(
 
 def test_a_connection_names_the_file(output: Path, context: Context, tmp_path: Path) -> None:
     file = tmp_path / "elsewhere.duckdb"
-    destination = DuckdbDestination(DuckdbConfig(table="t", connection="lake"))
+    destination = DuckdbDestination(DuckdbConfig(table="t", connection="lake", run_column=None))
     destination.load(rows(id=[1]), context(Connection("lake", "duckdb", str(file))))
     assert query(file, "from t") == [(1,)]
     for host in (":memory:", "md:x", "relative.duckdb"):

@@ -9,10 +9,12 @@ stop the process at their n-th call, or switch a guard off. The product has no h
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,7 +39,8 @@ class Seam:
 
     `at` is "module:name" or "module:Class.name"; "files" stands for every change of a file that Python makes below the
     attempt's home, "duckdb" for every statement on a DuckDB file, "sqlite" for every statement on an SQLite file.
-    `do` is kill, stop, count, or raise (a TransientError); `match` is text that the first argument must contain.
+    `do` is kill, stop, count, raise (a TransientError), eio, or "move A B", "overwrite A B" (B with the content of A),
+    "remove A B", "rmtree A B", "readonly A B"; `match` is text that the first argument must contain.
     """
 
     at: str
@@ -119,6 +122,21 @@ class Hits:
             os.kill(os.getpid(), signal.SIGKILL)
         elif self.seam.do == "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
+        elif self.seam.do == "eio":
+            raise OSError(errno.EIO, "Input/output error")
+        elif " " in self.seam.do:
+            what, source, target = self.seam.do.split(" ")
+            if what == "move":
+                os.replace(source, target)
+            elif what == "overwrite":
+                Path(target).write_bytes(Path(source).read_bytes())
+            elif what == "remove":
+                os.remove(target)
+            elif what == "rmtree":
+                shutil.rmtree(source)
+            elif what == "readonly":
+                for path in (Path(source), *Path(source).rglob("*")):
+                    path.chmod(0o500 if path.is_dir() else 0o400)
         elif self.seam.do == "raise":
             from dataforge.errors import TransientError
 
@@ -214,6 +232,9 @@ def install(seam: Seam, counts: dict[str, int], home: Path) -> None:
             return answer
 
         setattr(holder, name, type(found)(wrapped) if isinstance(found, classmethod | staticmethod) else wrapped)
+        for other in [one for label, one in sys.modules.items() if label.startswith("dataforge.")]:
+            for label in [label for label, value in vars(other).items() if value is found]:
+                setattr(other, label, wrapped)  # imported by name
 
 
 def _writes(args: tuple[Any, ...]) -> bool:
@@ -286,9 +307,15 @@ def answer(job: Job) -> Outcome:
         kinds = ("ConfigError", "TransientError", "NothingToLoad", "TerminalError", "RecordError")
         kind = next((name for name in kinds if isinstance(error, getattr(errors, name))), "")
         outcome = Outcome(
-            error=type(error).__name__, kind=kind, message=str(error), trace="" if kind else traceback.format_exc()
+            error=type(error).__name__, kind=kind, message=str(error), trace="" if kind else _where(error)
         )
     return Outcome(**{**vars(outcome), "counts": counts, "seconds": time.monotonic() - began, "peak_kb": _peak()})
+
+
+def _where(error: BaseException) -> str:
+    """Return the last places in the product that an error came through."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/plugins/" in frame.filename]
+    return " at " + " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[:-4:-1])
 
 
 def _peak() -> int:

@@ -187,7 +187,13 @@ class World:
         with duckdb.connect(str(path), config={"threads": 1}) as db:
             db.execute("set timezone = 'UTC'")
             names = {name for (name,) in db.execute("select table_name from duckdb_tables()").fetchall()}
-            found = self._table(lambda sql: db.execute(sql).fetchall(), TABLE in names, TABLE, "", names)
+
+
+            def rows(sql: str) -> list[tuple[Any, ...]]:
+                # by Arrow: DuckDB itself wants pytz for instants
+                return [tuple(row.values()) for row in db.execute(sql).to_arrow_table().to_pylist()]
+
+            found = self._table(rows, TABLE in names, TABLE, "", names)
         debris = tuple(f"table {name}" for name in sorted(names) if name.startswith("_dataforge_stage"))
         return replace(found, debris=debris)
 
@@ -237,7 +243,7 @@ class World:
             )
         )
         states = rows(f"select epoch, cursor_json from {prefix}_dataforge_state")
-        letters = rows(f"select count(*) from {prefix}_dataforge_dead_letters")[0][0]
+        letters = rows(f"select count(*) as n from {prefix}_dataforge_dead_letters")[0][0]
         epoch, cursor = states[0] if states else (0, None)
         cursor = json.loads(cursor) if cursor else None
         return replace(seen, markers=markers, epoch=epoch, cursor=cursor, dead_letters=letters, ledger=True)

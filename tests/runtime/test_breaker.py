@@ -312,7 +312,9 @@ def task(server: Server, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     settings = Settings(breaker_failures=3, breaker_seconds=0.8)
 
     def run() -> int:
-        base = TaskContext("d", "r", RunValues(), settings=settings, connection=lambda name: Connection(name, "http", host))
+        base = TaskContext(
+            "d", "r", RunValues(), settings=settings, connection=lambda name: Connection(name, "http", host)
+        )
         with guarded(base) as context, context.scratch() as scratch:
             source = HttpSource(HttpConfig(connection="shop", endpoint="/x"))
             files = source.extract(ExtractContext(context.connection, scratch))

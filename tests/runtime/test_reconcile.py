@@ -29,7 +29,9 @@ class Story:
     beginnings: dict[str, datetime] = field(default_factory=dict)
 
     def states(self, dag_id: str, tasks: Iterable[str]) -> Mapping[str, Mapping[str, str | None]]:
-        return {run: {task: state for task, state in states.items() if task in tasks} for run, states in self.told.items()}
+        return {
+            run: {task: state for task, state in states.items() if task in tasks} for run, states in self.told.items()
+        }
 
     def began(self, dag_id: str, run_id: str) -> datetime | None:
         return self.beginnings.get(run_id)
@@ -102,7 +104,7 @@ def test_a_run_under_way_is_left_alone(config: PipelineConfig, state: str | None
 
 def test_a_marker_of_just_now_may_be_of_a_task_that_is_about_to_report(config: PipelineConfig) -> None:
     loaded(config, "scheduled__1")
-    story = Story({"scheduled__1": {"load": "failed"}, "scheduled__2": {"load": "success"}}, {"scheduled__2": now()})
+    story = Story({"scheduled__1": {"load": "failed"}})
     assert found(config, story, after=timedelta(minutes=1)).divergences == ()
 
 
@@ -168,6 +170,10 @@ def test_what_goes_into_xcom_stays_small() -> None:
 def test_the_names_of_load_tasks_are_those_of_the_dag(changes: dict[str, Any]) -> None:
     from dataforge.dag_factory.builder import build_dag
 
-    base = {"dag_id": "named", "source": {"type": "csv", "path": "a.csv"}, "destination": {"type": "duckdb", "table": "a"}}
+    base = {
+        "dag_id": "named",
+        "source": {"type": "csv", "path": "a.csv"},
+        "destination": {"type": "duckdb", "table": "a"},
+    }
     config = parse({**base, **changes})
     assert {load_task(config, index) for index in range(len(config.outputs))} <= set(build_dag(config).task_ids)

@@ -67,6 +67,10 @@ def build_parser() -> argparse.ArgumentParser:
     components.add_argument("type", nargs="?", metavar="TYPE", help="one type to describe, e.g. csv")
     components.add_argument("--format", choices=("text", "json", "markdown"), default="text")
 
+    pools = _command(commands, "environment", "pools", "list the Airflow pools in which loads wait for each other")
+    pools.add_argument("--create", action="store_true", help="make those that are missing, in Airflow's database")
+    _format(pools)
+
     doctor = _command(commands, "environment", "doctor", "check this installation and the connections configs name")
     _format(doctor)
     return parser

@@ -8,7 +8,8 @@ from typing import Any
 
 from dataforge.cli.output import print_json, print_table
 from dataforge.components.registry import KINDS, Component
-from dataforge.errors import ConfigError, Problem
+from dataforge.errors import ConfigError, Problem, TerminalError
+from dataforge.settings import get_settings
 
 
 def components(arguments: argparse.Namespace) -> int:
@@ -45,6 +46,32 @@ def components(arguments: argparse.Namespace) -> int:
         print_table(
             "Components", ("kind", "type", "what it does"), [(kind, one.type, one.summary) for kind, one in found]
         )
+    return 0
+
+
+def pools(arguments: argparse.Namespace) -> int:
+    """List the pools that the configs want, and make them in Airflow's database when asked to."""
+    from dataforge.config.files import read_folder
+    from dataforge.dag_factory.pools import create, existing, wanted
+
+    folder = get_settings().configs_folder
+    found = wanted(loaded.config for file in read_folder(folder).files for loaded in file.pipelines)
+    try:
+        there = existing()
+        missing = [one for one in found if one.name not in there]
+        for one in missing if arguments.create else ():
+            create(one.name)
+    except Exception as error:  # noqa: BLE001 what Airflow and its database may raise is not ours to list
+        raise TerminalError(f"Airflow's database can't be used: {type(error).__name__}: {error}"[:500]) from None
+    done = "created" if arguments.create else "missing"
+    states = {one.name: done if one in missing else "there" for one in found}
+    if arguments.format == "json":
+        print_json([{"pool": one.name, "state": states[one.name], "pipelines": one.pipelines} for one in found])
+    elif not found:
+        print(f"no target is written by more than one load of the pipelines in {folder}")
+    else:
+        rows = [(one.name, states[one.name], ", ".join(one.pipelines)) for one in found]
+        print_table("Pools of one slot", ("pool", "in Airflow", "pipelines that write the target"), rows)
     return 0
 
 

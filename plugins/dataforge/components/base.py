@@ -117,6 +117,10 @@ class DestinationConfig(ComponentConfig):
         """Return what is written as an asset URI, or None where nothing stable can be named."""
         return None
 
+    def slot(self) -> str | None:
+        """Return a name for what only one load may write at a time; None where loads don't disturb each other."""
+        return None
+
 
 @dataclass(frozen=True)
 class Connection:

@@ -160,7 +160,11 @@ _REFUSED = re.compile(
     r"login failed|no password supplied|logon denied",
     re.IGNORECASE,
 )
-_BUSY = re.compile(r"\b(locked|busy|lock wait)\b|ORA-00054|ORA-01555|try again|throttl", re.IGNORECASE)
+_BUSY = re.compile(
+    r"\b(locked|busy|lock wait|timeout)\b|cancel(l)?ing statement|conflict with recovery|no space left|disk full|"
+    r"ORA-00054|ORA-01555|try again|throttl",
+    re.IGNORECASE,
+)
 _CONFLICT = re.compile(r"deadlock|could not serialize|serialization failure|ORA-00060|ORA-08177", re.IGNORECASE)
 _VENDOR_AWAY = re.compile(r"ORA-(0311[34]|03135|125\d\d|12170|0103[34]|01089)|DPY-(4011|6005)|TNS-", re.IGNORECASE)
 _MYSQL: dict[int, Verdict] = {

@@ -132,10 +132,7 @@ def _unstable(source: SourceConfig, who: str) -> tuple[str, tuple[str, ...]]:
     if kind in ("page", "offset"):
         return (
             f"{who} counts its way through pages ({kind}), so a record that moves while they are read is missed unseen",
-            (
-                "name the path of 'total' in 'pagination', so that the numbers are compared",
-                "use a pagination of type 'cursor', 'next_url' or 'link_header', where the API has one",
-            ),
+            ("use a pagination of type 'cursor', 'next_url' or 'link_header', where the API has one",),
         )
     return f"{who} can't prove that it gave every record", ()
 
@@ -154,7 +151,7 @@ def _span(value: object) -> str:
 def _reads_interval(source: SourceConfig) -> bool:
     """Whether the records, and not only the place that they are in, depend on the run's data interval."""
     return any(
-        _mentions(getattr(source, name))
+        _mentions(getattr(source, name, None))
         for name in type(source).model_fields
         if name not in ("type", "path", "columns")
     )

@@ -41,15 +41,17 @@ BACKOFF_FACTOR = 2.0
 PARAM_FORMATS = {"date": ("string", "date"), "datetime": ("string", "date-time")}
 
 
-def build_dag(config: PipelineConfig, *, doc_md: str = "") -> DAG:
+def build_dag(config: PipelineConfig, *, doc_md: str = "", pools: Mapping[int, str] | None = None) -> DAG:
     """Return the DAG of `config`; ConfigError when Airflow refuses what the config asks for.
 
+    `pools` are Airflow pools of one slot, known to exist, for the loads into some destinations; one that the config
+    names goes first.
     The same config gives an equal DAG on every call, so that repeated parses make no new DAG version.
     """
     with _refusals():
         dag = _empty_dag(config, doc_md)
         with dag:
-            (_fused if config.execution == "fused" else _staged)(config)
+            (_fused if config.execution == "fused" else _staged)(config, pools or {})
     return dag
 
 
@@ -163,9 +165,10 @@ def default_args(args: DefaultArgs, owner: str | None) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def _staged(config: PipelineConfig) -> None:
+def _staged(config: PipelineConfig, pools: Mapping[int, str]) -> None:
     manifests = {name: _extract(config, name) for name in config.inputs}
-    loads = [_load(config, index, staged) for staged in [_transform(config, manifests)] for index in _indexes(config)]
+    staged = _transform(config, manifests)
+    loads = [_load(config, index, staged, _pool(config, pools, index)) for index in _indexes(config)]
     if len(loads) > 1:
         loads >> _clean_up()
 
@@ -194,11 +197,17 @@ def _transform(config: PipelineConfig, manifests: Mapping[str, Any]) -> Any:
     return transform(dict(manifests))
 
 
-def _load(config: PipelineConfig, index: int, staged: Any) -> Any:
+def _pool(config: PipelineConfig, pools: Mapping[int, str], *indexes: int) -> dict[str, Any]:
+    """Return the arguments that put a task into the first pool of its destinations; one slot, since it has no more."""
+    name = next((pools[index] for index in indexes if index in pools), None)
+    return {"pool": name, "pool_slots": 1} if name and config.default_args.pool is None else {}
+
+
+def _load(config: PipelineConfig, index: int, staged: Any, pool: Mapping[str, Any]) -> Any:
     target = config.outputs[index]
     several = isinstance(config.destination, tuple)
 
-    @task(task_id=f"load_{index + 1}_{target.type}" if several else "load", outlets=_assets(target.asset()))
+    @task(task_id=f"load_{index + 1}_{target.type}" if several else "load", outlets=_assets(target.asset()), **pool)
     def load(manifest):  # type: ignore[no-untyped-def]
         from dataforge.runtime import load as stage
 
@@ -217,11 +226,11 @@ def _clean_up() -> Any:
     return clean_up()
 
 
-def _fused(config: PipelineConfig) -> None:
+def _fused(config: PipelineConfig, pools: Mapping[int, str]) -> None:
     inlets = [asset for source in config.inputs.values() for asset in _assets(source.asset())]
     outlets = [asset for target in config.outputs for asset in _assets(target.asset())]
 
-    @task(task_id="extract_transform_load", inlets=inlets, outlets=outlets)
+    @task(task_id="extract_transform_load", inlets=inlets, outlets=outlets, **_pool(config, pools, *_indexes(config)))
     def extract_transform_load():  # type: ignore[no-untyped-def]
         from dataforge.runtime import fused as stage
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Generic, TypeVar
 
+from dataforge.observability.log import line
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -46,6 +48,8 @@ def divided(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[t
         deadline = time.monotonic() + PATIENCE_SECONDS + PATIENCE * (time.monotonic() - began)
         for fork, part in zip_longest(forks, parts[1:]):
             results = fork.results(deadline) if fork else None
+            if results is None:
+                line("a forked process delivered nothing; its work is done here", items=len(part))
             for number, item in enumerate(part):
                 yield item, work(item) if results is None else results[number]
     finally:

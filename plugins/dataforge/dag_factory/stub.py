@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from airflow.sdk import DAG, get_parsing_context
@@ -16,8 +16,8 @@ from dataforge.config.pipeline import parse
 from dataforge.dag_factory.builder import build_dag
 from dataforge.dag_factory.docs import render
 
-Pipeline = tuple[str, str, str]
-"""A config file's name, the pipeline's config as JSON text, its compiled SQL or an empty text."""
+Pipeline = Sequence[str]
+"""A config file's name, the pipeline's config as JSON text, its compiled SQL or an empty text; perhaps its pools."""
 
 
 class InvalidConfigError(Exception):
@@ -29,10 +29,11 @@ def invalid(text: str) -> InvalidConfigError:
     return InvalidConfigError(text)
 
 
-def dag(file: str, text: str, sql: str = "") -> DAG:
-    """Return the DAG of one pipeline, given its config as JSON text."""
+def dag(file: str, text: str, sql: str = "", pools: str = "{}") -> DAG:
+    """Return the DAG of one pipeline, given its config as JSON text, and as JSON the pools of its destinations."""
     config = parse(json.loads(text))
-    return build_dag(config, doc_md=render(config, text=text, sql=sql, file=file))
+    chosen = {int(index): str(name) for index, name in json.loads(pools).items()}
+    return build_dag(config, doc_md=render(config, text=text, sql=sql, file=file), pools=chosen)
 
 
 def dags(pipelines: Mapping[str, Pipeline]) -> dict[str, DAG]:

@@ -316,6 +316,18 @@ def record_json(record: Mapping[str, Any]) -> str:
     return msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode(_finite(record)).decode()
 
 
+def engine_types(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns with DuckDB's names of their types, by which a replay reads records back."""
+    import duckdb
+
+    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as db:
+        db.register("sample", schema.empty_table())
+        return {
+            name: str(type_)
+            for name, type_ in db.execute("select column_name, column_type from (describe sample)").fetchall()
+        }
+
+
 def _finite(value: Any) -> Any:
     """Return `value` with the floats that JSON has no number for as texts, and names as texts."""
     if isinstance(value, float) and not math.isfinite(value):

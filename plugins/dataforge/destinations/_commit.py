@@ -11,6 +11,7 @@ waits for the first one's locks and looks for the marker, so that what is report
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,13 +25,14 @@ from dataforge.components.delivery import (
     CursorStep,
     DeadLetter,
     LoadRecord,
+    Reject,
     SchemaContract,
     State,
     Undone,
     cursor_to_json,
 )
 from dataforge.components.prefetch import Prefetched, prefetch
-from dataforge.destinations._columns import MisfitError, Outgoing, Planned
+from dataforge.destinations._columns import MisfitError, Outgoing, Planned, engine_types
 from dataforge.destinations._contract import ColumnPlan, Rules, plan_columns
 from dataforge.destinations._dispositions import CLOSED_BY, ROW, Counts, Dispositions, Stage
 from dataforge.destinations._ledger import STAGE, Known, LedgerTables, SchemaVersion, run_number
@@ -195,7 +197,8 @@ class _Attempt:
         counts = self._apply(db, work, plan, disposition, stage, sent, ahead)
         counts.deleted += replaced
 
-        rejected = self._keep_rejects(ledger, [*(sieve.rejects if sieve else ()), *counts.rejects], sent.rows)
+        aside = [*(sieve.rejects if sieve else ()), *counts.rejects]
+        rejected = self._keep_rejects(ledger, aside, ahead.schema, sent.rows)
         changes = [*plan.changes, *(f"add column {column.wire.name} {column.type}" for column in plan.added)]
         known = self._known(target, version, plan, sent)
         schema_version = ledger.keep_schema(
@@ -339,18 +342,23 @@ class _Attempt:
             assert stage is not None
             return work.merge(stage)
         counts = Counts()
+        into = work.target
         if disposition == "replace":
             self._keep_previous(db, work.target)
             db.before_replace(work.target)
-            counts.deleted = db.empty(work.target)
+            into = db.swap_table(work.target) or work.target
+            if into is work.target:
+                counts.deleted = db.empty(work.target)
+            else:
+                counts.deleted = int(db.rows(f"select count(*) from {db.quoted(work.target)}")[0][0])
         if stage is not None:
-            counts.inserted = work.insert(stage)
+            counts.inserted = work.insert(stage, into=into)
         else:
             every = [
                 *plan.columns,
                 *(Planned(_integer_wire(name), "bigint") for name in sent.schema.names[len(plan.columns) :]),
             ]
-            counts.inserted = db.copy(sent, work.target.table, every, work.target.schema)
+            counts.inserted = db.copy(sent, into.table, every, into.schema)
             ahead.finish()
             if counts.inserted != sent.rows:
                 raise TransientError(
@@ -359,6 +367,8 @@ class _Attempt:
                 )
         if disposition == "replace":
             work.guard_replace(counts.deleted, counts.inserted)
+        if into is not work.target:
+            db.swap_in(work.target, into)
         return counts
 
     def _keep_previous(self, db: Tables, target: Target) -> None:
@@ -370,14 +380,14 @@ class _Attempt:
 
     # ---- Beside the rows
 
-    def _keep_rejects(self, ledger: LedgerTables, own: Sequence[Any], loaded: int) -> int:
+    def _keep_rejects(self, ledger: LedgerTables, own: Sequence[Reject], schema: pa.Schema, loaded: int) -> int:
         context = self.context
         ledger.forget_dead_letters(context.run_key)
-        step = context.last_step
-        numbered = [replace(reject, step=step, position=reject.position) for reject in own]
-        rejected = ledger.keep(
-            chain(context.rejects, numbered), context.run_key, context.run_id or context.run_key, self.now
-        )
+        if own:
+            types = json.dumps(engine_types(schema))
+            own = [replace(reject, step=context.last_step, types=types) for reject in own]
+        run_id = context.run_id or context.run_key
+        rejected = ledger.keep(chain(context.rejects, own), context.run_key, run_id, self.now)
         read = context.rows_read if context.rows_read is not None else loaded + rejected
         if rejected and (message := context.limit.exceeded(rejected, max(read, 1))):
             raise TerminalError(f"{message}; nothing was written")
@@ -530,6 +540,10 @@ class TableLedger:
 
     def set_cursor(self, cursor: Mapping[str, Any] | None, actor: str) -> None:
         """Set or forget the cursor, and fence off a run under way."""
+        if not self.db.durable:
+            raise TerminalError(
+                f"there is no database for {self.target} yet; set initial_value in the config to say where to begin"
+            )
         with self._ended():
             self.tables.prepare()
             self.tables.move(self.tables.state(lock=True), cursor, _now())

@@ -134,7 +134,7 @@ def _plan_existing(
     given = {target.fold(name) for name in fields}
     for name, known in (version.columns or {}).items():
         if target.fold(name) not in given:
-            plan.notes.append(f"column {name!r} ({known.type}) is missing in the records: its rows get null")
+            plan.notes.append(f"column {name!r} ({known.type}) is missing in the records: new rows get its default")
     problems: list[Problem] = []
     added = {column.wire.name: column for column in plan.added}
     for name, one in fields.items():

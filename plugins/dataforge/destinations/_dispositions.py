@@ -101,11 +101,12 @@ class Dispositions:
 
     # ---- Dispositions
 
-    def insert(self, stage: Stage, where: str = "") -> int:
-        """Insert rows of the stage table."""
+    def insert(self, stage: Stage, where: str = "", into: Target | None = None) -> int:
+        """Insert rows of the stage table into the target, or into the table that will take its place."""
         names = ", ".join(self.quote(name) for name in stage.values)
         values = ", ".join(stage.values.values())
-        return self.db.insert(self.target, names, f"select {values} from {stage.table} s {where}".strip(), stage.rows)
+        select = f"select {values} from {stage.table} s {where}".strip()
+        return self.db.insert(into or self.target, names, select, stage.rows)
 
     def merge(self, stage: Stage) -> Counts:
         """Merge the stage table by the config's strategy, after its keys were guarded."""

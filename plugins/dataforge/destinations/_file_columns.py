@@ -1,4 +1,4 @@
-"""Which columns a load writes to files, given those of earlier loads: the schema contract, applied to one stream of rows.
+"""Which columns a load writes to files, given those of earlier loads: the schema contract, applied to one stream.
 
 Parts that are written already are never rewritten. So that readers see columns of one type, a load writes the types of
 earlier ones wherever its values fit, and null where a known column is missing.
@@ -119,11 +119,11 @@ def arrange(
         last = wire(target)
         wires.append(last if first is None else Wire(last.name, last.type, _in_turn(first.convert, last.convert)))
     if limit.enabled:
-        modes = {one.name: "row" for one in wires if one.convert is not None} | modes
+        for one in wires:
+            if one.convert is not None:
+                modes.setdefault(one.name, "row")
     sieve = Sieve(modes, unwanted, stages=stages, step=step, most=limit.max_rows) if modes or unwanted else None
-    return Arranged(
-        pa.schema([fields[name][0] for name in order]), tuple(wires), tuple(missing), sieve, tuple(notes)
-    )
+    return Arranged(pa.schema([fields[name][0] for name in order]), tuple(wires), tuple(missing), sieve, tuple(notes))
 
 
 def _fit(
@@ -166,7 +166,9 @@ def _frozen(message: str, suggestion: str) -> Problem:
     return Problem("contract-frozen", f"{message}, and the schema contract is freeze", ("path",), suggestion)
 
 
-def _in_turn(*steps: Callable[[pa.Array[Any]], pa.Array[Any]] | None) -> Callable[[pa.Array[Any]], pa.Array[Any]] | None:
+def _in_turn(
+    *steps: Callable[[pa.Array[Any]], pa.Array[Any]] | None,
+) -> Callable[[pa.Array[Any]], pa.Array[Any]] | None:
     wanted = [step for step in steps if step is not None]
     if not wanted:
         return None
@@ -184,6 +186,4 @@ def _completed(batches: Iterable[pa.RecordBatch], missing: Iterable[pa.Field[Any
 
     for batch in batches:
         nulls: list[Any] = [pa.nulls(batch.num_rows, field.type) for field in missing]
-        yield pa.RecordBatch.from_arrays(
-            [*batch.columns, *nulls], schema=pa.schema([*batch.schema, *missing])
-        )
+        yield pa.RecordBatch.from_arrays([*batch.columns, *nulls], schema=pa.schema([*batch.schema, *missing]))

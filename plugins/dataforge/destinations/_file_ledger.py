@@ -110,7 +110,9 @@ class Book:
         for _ in range(TRIES):
             manifest, seen = self.read()
             if not is_done(manifest):
-                raise FencedError(f"fenced off: {place.named(self.file)} was written or reset by someone else meanwhile")
+                raise FencedError(
+                    f"fenced off: {place.named(self.file)} was written or reset by someone else meanwhile"
+                )
             if not self.is_pending(seen) or self.swap(replace(manifest, pending={}), seen):
                 return True
         return True  # it is committed; the next load writes it down
@@ -207,7 +209,7 @@ class FileLedger:
         manifest, _ = self.book.read()
         return [one.record for one in reversed(manifest.markers) if one.pipeline == self.pipeline][:limit]
 
-    def set_cursor(self, cursor: Mapping[str, Any] | None, actor: str) -> None:
+    def set_cursor(self, cursor: Mapping[str, Any] | None, actor: str) -> None:  # noqa: ARG002 - the caller logs it
         """Put the cursor there; a load that was read from another one is fenced off."""
 
         def changed(manifest: Manifest) -> Manifest:
@@ -235,12 +237,12 @@ class FileLedger:
                     return found
         return found
 
-    def undo(self, run_id: str, actor: str) -> Undone:  # noqa: ARG002 - the log says who
+    def undo(self, run_id: str, actor: str) -> Undone:
         """Take a load back: an append's parts go; a replace's previous data come back, where they were kept."""
         with self.book.place.held():
             for _ in range(TRIES):
                 manifest, seen = self.book.read()
-                after, answer = taken_back(manifest, self.pipeline, run_id, self.target)
+                after, answer = taken_back(manifest, self.pipeline, run_id, self.target, actor, self.book.file)
                 if self.book.file:
                     kept = manifest.previous[0].name
                     done = self.book.put_back(manifest, after, kept, seen, partial(_is_undone, run_id, self.pipeline))
@@ -320,29 +322,38 @@ def _is_undone(run_id: str, pipeline: str, manifest: Manifest) -> bool:
     )
 
 
-def taken_back(manifest: Manifest, pipeline: str, run_id: str, target: str) -> tuple[Manifest, Undone]:
-    """Return the manifest without a load, and what that means; TerminalError that says why it can't be."""
+def taken_back(
+    manifest: Manifest, pipeline: str, run_id: str, target: str, actor: str, file: str = ""
+) -> tuple[Manifest, Undone]:
+    """Return the manifest without a load, and what that means; TerminalError that says why it can't be.
+
+    `file` is the name of a single file.
+    """
     found = [one.record for one in manifest.markers if (one.pipeline, one.record.run_id) == (pipeline, run_id)]
     if not found:
         raise TerminalError(f"the ledger of {target} has no load of run {run_id!r}; it keeps the newest {MARKERS}")
     record = found[-1]
     if record.undone_at:
         raise TerminalError(f"run {run_id!r} was taken back before, at {record.undone_at:%Y-%m-%d %H:%M} UTC")
-    if record.disposition == "append":
-        gone = [part for part in manifest.parts if part.run_key == record.run_key]
-        parts = [part for part in manifest.parts if part.run_key != record.run_key]
-        previous, previous_of = manifest.previous, manifest.previous_of
-    elif manifest.previous_of != record.run_key:
-        raise TerminalError(
-            f"the replace of run {run_id!r} can't be taken back: "
-            + (
-                "another load has replaced its data since; take that back first"
-                if any(one.run_key == manifest.previous_of for one in manifest.previous)
-                else "the data before it were not kept. Set keep_previous to true for later loads"
+    kept: list[Part] = []
+    previous, previous_of = manifest.previous, manifest.previous_of
+    gone = [part for part in manifest.parts if part.run_key == record.run_key]
+    doomed = [part.name for part in gone if not file]
+    if record.disposition != "append":
+        if not gone:
+            raise TerminalError(
+                f"the replace of run {run_id!r} can't be taken back: another load has replaced its data since; take "
+                "that one back first"
             )
-        )
-    else:
-        gone, parts, previous, previous_of = list(manifest.parts), list(manifest.previous), (), ""
+        if previous_of != record.run_key:
+            raise TerminalError(
+                f"the replace of run {run_id!r} can't be taken back: the data before it were not kept. Set "
+                "keep_previous to true for later loads"
+            )
+        kept = [replace(part, name=file or part.name) for part in previous]
+        doomed += [part.name for part in previous if file]
+        previous, previous_of = (), ""
+    parts = [part for part in manifest.parts if part not in gone] + kept
     now = datetime.now(timezone.utc)
     state, moved = manifest.state(pipeline), False
     cursor, note = state.cursor, ""
@@ -352,23 +363,22 @@ def taken_back(manifest: Manifest, pipeline: str, run_id: str, target: str) -> t
             cursor = record.cursor["before"] or None
         else:
             note = "the cursor stays where later loads moved it: load the run again to get its records back"
-    doomed = [part.name for part in gone if part not in parts]
     letters = [one for one in manifest.letters if one.run_key == record.run_key]
     after = replace(
         manifest,
         epoch=manifest.epoch + 1,
         parts=tuple(parts),
-        previous=tuple(previous),
+        previous=previous,
         previous_of=previous_of,
         doomed=(*doomed, *(one.name for one in letters)),
         states={**manifest.states, pipeline: State(state.epoch + 1, cursor, now)},
-        markers=manifest.marked(pipeline, replace(record, undone_at=now)),
+        markers=manifest.marked(pipeline, replace(record, undone_at=now), actor),
         letters=tuple(one for one in manifest.letters if one not in letters),
         replayed={id_: by for id_, by in manifest.replayed.items() if by != record.run_key},
         pending={},
     )
     removed = sum(part.rows or 0 for part in gone)
-    restored = sum(part.rows or 0 for part in parts if part in manifest.previous)
+    restored = sum(part.rows or 0 for part in kept)
     return after, Undone(run_id, target, removed, restored, moved, note)
 
 

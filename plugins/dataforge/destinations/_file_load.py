@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -27,7 +26,7 @@ from dataforge.destinations._file_manifest import (
     SchemaVersion,
     pipeline_key,
 )
-from dataforge.destinations._file_place import LEDGER_FOLDER, sha256_of
+from dataforge.destinations._file_place import LEDGER_FOLDER
 from dataforge.errors import ConflictError, FencedError, TerminalError, TransientError
 
 
@@ -99,8 +98,7 @@ class FileLoad:
         self._check_rejects(rejects, len(written.rejects), written.rows)
         if self.context.dry_run:
             manifest, _ = self.book.read()
-            after, report = self._after(manifest, written, planned, token, len(rejects), None)
-            return report
+            return self._after(manifest, written, planned, token, len(rejects), None)[1]
         published: list[str] = []
         try:
             with self.book.place.held():
@@ -142,7 +140,9 @@ class FileLoad:
                 after, report = self._after(manifest, written, planned, token, len(rejects), stale)
                 self._publish(written, after, token, rejects, published)
             else:
-                after, report = self._after(manifest, written, planned, token, len(rejects), self._stale(manifest, token))
+                after, report = self._after(
+                    manifest, written, planned, token, len(rejects), self._stale(manifest, token)
+                )
             if self._make_true(manifest, after, written, seen, token):
                 published.clear()
                 self.book.tidy(after)
@@ -174,7 +174,7 @@ class FileLoad:
         place, context = self.book.place, self.context
         part = next((one.name for one in after.parts if token in one.name), None)
         if part is not None and not self.book.file:
-            earlier = next((name for name in published if name.startswith(PART)), None)
+            earlier = next((name for name in reversed(published) if name.startswith(PART)), None)
             published.append(part)
             place.publish(Path(place.named(earlier)) if earlier and place.local else written.file, part)
         if rejects:
@@ -200,7 +200,7 @@ class FileLoad:
     # ---- What is asked of the manifest
 
     def _done(self, manifest: Manifest) -> LoadRecord | None:
-        """Return the marker of an attempt that has committed these very records, if its data are still what it wrote."""
+        """Return the marker of an attempt that has committed these records, if its data are still what it wrote."""
         record = manifest.standing(self.pipeline, self.context.run_key)
         if record is None or self.context.digest is None or record.digest != self.context.digest:
             return None
@@ -347,9 +347,7 @@ class FileLoad:
         letters = [one for one in manifest.letters if one.run_key != context.run_key]
         doomed += [one.name for one in manifest.letters if one.run_key == context.run_key]
         if rejected:
-            letters.append(
-                Letters(self._letters_name(token), rejected, context.run_key, context.run_id, self.pipeline)
-            )
+            letters.append(Letters(self._letters_name(token), rejected, context.run_key, context.run_id, self.pipeline))
         taken = [id_ for id_ in context.replays if manifest.replayed.get(id_, context.run_key) != context.run_key]
         if taken:
             raise TransientError(
@@ -367,11 +365,7 @@ class FileLoad:
             markers=manifest.marked(self.pipeline, record),
             letters=tuple(letters),
             replayed={**manifest.replayed, **dict.fromkeys(context.replays, context.run_key)},
-            schemas=(
-                manifest.schemas
-                if version == planned
-                else (*manifest.schemas, version)[-SCHEMAS:]
-            ),
+            schemas=(manifest.schemas if version == planned else (*manifest.schemas, version)[-SCHEMAS:]),
             pending={},
         )
         report = LoadReport(
@@ -387,7 +381,9 @@ class FileLoad:
         )
         return after, report
 
-    def _previous(self, manifest: Manifest, gone: tuple[Part, ...], token: str) -> tuple[tuple[Part, ...], str, list[str]]:
+    def _previous(
+        self, manifest: Manifest, gone: tuple[Part, ...], token: str
+    ) -> tuple[tuple[Part, ...], str, list[str]]:
         """Return what is kept for an undo, of which load, and what is removed for good."""
         if self.terms.disposition != "replace":
             return manifest.previous, manifest.previous_of, [part.name for part in gone]
@@ -435,11 +431,10 @@ def _relation(part: Mapping[str, str] | None, window: Window) -> str:
         return "overlaps"
     start, end, first, last = ends
     try:
-        if first <= start and end <= last:
-            return "inside"
-        return "apart" if end <= first or last <= start else "overlaps"
+        inside, apart = first <= start and end <= last, end <= first or last <= start
     except TypeError:  # an instant with an offset and one without
         return "overlaps"
+    return "inside" if inside else "apart" if apart else "overlaps"
 
 
 def _ordered(text: str, type_: str) -> Any:

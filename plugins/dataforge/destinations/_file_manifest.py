@@ -70,10 +70,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Marker:
-    """A load record and the pipeline that it is of."""
+    """A load record, the pipeline that it is of, and who took it back."""
 
     pipeline: str
     record: LoadRecord
+    undone_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,10 @@ class Manifest:
                 key: {"epoch": state.epoch, "cursor": state.cursor, "updated_at": _text(state.updated_at)}
                 for key, state in self.states.items()
             },
-            "markers": [{"pipeline": one.pipeline, **_record_to_json(one.record)} for one in self.markers],
+            "markers": [
+                {"pipeline": one.pipeline, "undone_by": one.undone_by, **_record_to_json(one.record)}
+                for one in self.markers
+            ],
             "dead_letters": [asdict(one) for one in self.letters],
             "replayed": self.replayed,
             "schemas": [asdict(one) for one in self.schemas],
@@ -163,7 +167,10 @@ class Manifest:
                     key: State(one["epoch"], one["cursor"], _instant(one["updated_at"]))
                     for key, one in value["states"].items()
                 },
-                tuple(Marker(one.pop("pipeline"), _record_from_json(one)) for one in value["markers"]),
+                tuple(
+                    Marker(one.pop("pipeline"), undone_by=one.pop("undone_by"), record=_record_from_json(one))
+                    for one in value["markers"]
+                ),
                 tuple(Letters(**one) for one in value["dead_letters"]),
                 value["replayed"],
                 tuple(SchemaVersion(**one) for one in value["schemas"]),
@@ -191,12 +198,10 @@ class Manifest:
         kept = {f"{PREVIOUS}/{part.name}" for part in self.previous}
         return {part.name for part in (*self.parts, *self.previous)} | kept | {one.name for one in self.letters}
 
-    def marked(self, pipeline: str, record: LoadRecord) -> tuple[Marker, ...]:
+    def marked(self, pipeline: str, record: LoadRecord, undone_by: str = "") -> tuple[Marker, ...]:
         """Return the markers with that one as the newest, in place of an older one of its run."""
-        others = [
-            one for one in self.markers if one.pipeline != pipeline or one.record.run_key != record.run_key
-        ]
-        return (*others, Marker(pipeline, record))[-MARKERS:]
+        others = [one for one in self.markers if one.pipeline != pipeline or one.record.run_key != record.run_key]
+        return (*others, Marker(pipeline, record, undone_by))[-MARKERS:]
 
 
 def pipeline_key(dag_id: str, target: str) -> str:

@@ -1,4 +1,4 @@
-"""Where a file destination keeps its data and its ledger: a folder or a prefix in a bucket, and how the ledger is swapped.
+"""Where a file destination keeps data and ledger: a folder or a prefix in a bucket, and how the ledger is swapped.
 
     Folder   a lock file lets one commit in at a time; the ledger is replaced by a rename
     Bucket   the ledger is replaced by a conditional PUT: only if nobody else has done so since it was read
@@ -163,7 +163,7 @@ class Folder:
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         raise TransientError(
-                            f"{self.url}: another load has been committing for {LOCK_SECONDS:g} s (it holds {lock.name})"
+                            f"{self.url}: another load has been committing for {LOCK_SECONDS:g} s; it holds {lock.name}"
                         ) from None
                     time.sleep(0.02)
                 except OSError as error:
@@ -293,7 +293,10 @@ class Folder:
     def abandoned(self, older_than: datetime, prefix: str) -> list[str]:
         """Remove hidden temporary files."""
         gone = []
-        folders = {"": f".{prefix[-100:]}", str(self._ledger.parent.relative_to(self._base)): f".{self._ledger.name[-100:]}"}
+        folders = {
+            "": f".{prefix[-100:]}",
+            str(self._ledger.parent.relative_to(self._base)): f".{self._ledger.name[-100:]}",
+        }
         if not prefix or prefix == "part-":
             folders |= {f"{LEDGER_FOLDER}/{inner}": "." for inner in ("dead_letters", "previous")}
         for folder, start in folders.items():
@@ -475,8 +478,8 @@ class Bucket:
         call = partial(self._call, name)
         upload = call(lambda: self._fs.call_s3("create_multipart_upload", **where, **more))["UploadId"]
         size = max(CHUNK, file.stat().st_size // 9_000 + 1)
-        parts = []
-        # After an error the upload stays: perhaps it was completed and only the answer is lost. sweep() finds it if not.
+        parts: list[dict[str, Any]] = []
+        # After an error the upload stays: perhaps it was completed and only the answer is lost. Else sweep() finds it.
         with file.open("rb") as source:
             while chunk := source.read(size):
                 here = {**where, "UploadId": upload, "PartNumber": len(parts) + 1, "Body": chunk}

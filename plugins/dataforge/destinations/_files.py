@@ -7,10 +7,12 @@ a run replaces. Local paths lie below the deployment's output folder, S3 keys ar
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -21,7 +23,6 @@ from pydantic import Field, field_validator, model_validator
 
 from dataforge.components.base import (
     Capabilities,
-    Connection,
     DestinationConfig,
     ExtractContext,
     Incoming,
@@ -30,16 +31,30 @@ from dataforge.components.base import (
 )
 from dataforge.components.fields import ConnectionId, TemplatedText
 from dataforge.components.paths import filesystem, is_s3, place, s3_call
-from dataforge.components.prefetch import Prefetched, prefetch
-from dataforge.destinations._columns import Outgoing, Wire
+from dataforge.components.prefetch import prefetch
+from dataforge.destinations._columns import Wire
+from dataforge.destinations._file_columns import Arranged, arrange
+from dataforge.destinations._file_ledger import Book, FileLedger
+from dataforge.destinations._file_load import FileLoad, Terms, Written
+from dataforge.destinations._file_manifest import PART, pipeline_key
+from dataforge.destinations._file_place import (
+    LEDGER_FOLDER,
+    TEMPORARY,
+    Bucket,
+    Folder,
+    Place,
+    sha256_of,
+    sync,
+)
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, TransientError
 from dataforge.settings import get_settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PART = "part-"
-TEMPORARY = ".tmp"
+MAX_FILE_NAME = 150
+"""Bytes of a single file's name up to which its manifest has the same name."""
+
 DATABASE_ENDINGS = (".duckdb", ".db", ".sqlite", ".sqlite3", ".wal")
 """Endings of database files and of their logs, which no file destination writes, whatever their case."""
 _OTHER_NAME = "choose another name, or the duckdb destination to write a table in a database"
@@ -60,6 +75,12 @@ class FilesConfig(DestinationConfig):
         default=None, description="Airflow connection of type aws for a path in S3.", examples=["lake"]
     )
 
+    keep_previous: bool = Field(
+        default=False,
+        description="Whether replace keeps the data that it replaces, in the folder _dataforge beside them, so that "
+        "the load can be undone.",
+    )
+
     @field_validator("path")
     @classmethod
     def _can_be_written(cls, value: str) -> str:
@@ -69,6 +90,11 @@ class FilesConfig(DestinationConfig):
 
     @model_validator(mode="after")
     def _path_fits_disposition(self) -> FilesConfig:
+        if self.write_disposition == "merge":
+            raise ValueError(
+                "files can't be merged into: their rows are not found by key. Choose a table destination (such as "
+                "duckdb or postgres), or write_disposition 'replace'"
+            )
         if self.write_disposition == "append" and not self.path.endswith("/"):
             raise ValueError(
                 f"append needs a folder: write the path as {self.path + '/'!r} (each run adds a part of its own), or "
@@ -106,6 +132,8 @@ def outside(value: str, path: PurePosixPath) -> str | None:
         return f"{value!r} is absolute; write a path relative to the output folder"
     if ".." in path.parts or "\0" in value or "\\" in value or not path.parts:
         return f"{value!r} leads out of the output folder; write a path without '..' and '\\'"
+    if LEDGER_FOLDER in path.parts:
+        return f"{value!r} leads into {LEDGER_FOLDER!r}, where DataForge keeps its manifests; choose another folder"
     if any(part.startswith(".") and part.endswith(TEMPORARY) for part in path.parts):
         return f"{value!r} is the name of a temporary file of a destination; choose one that does not begin with '.'"
     return None
@@ -141,11 +169,15 @@ class Format(Protocol):
 
 @dataclass(frozen=True)
 class FileDestination:
-    """Base of the file destinations: rows to a local temporary file, then in one step to its place."""
+    """Base of the file destinations: rows to a local temporary file, then in one step to its place.
+
+    A reader who lists a dataset folder, in place of reading its manifest, can see the parts of a load and those that it
+    replaces for a moment together, and after a kill until the next load or sweep.
+    """
 
     config: FilesConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
-        frozenset({"append", "replace"}), transactional=True, kind="files", commit="manifest"
+        frozenset({"append", "replace"}), transactional=True, kind="files", commit="manifest", plans=True
     )
 
     def format(self) -> Format:
@@ -153,18 +185,43 @@ class FileDestination:
         raise NotImplementedError
 
     def load(self, incoming: Incoming, context: LoadContext) -> LoadReport:
-        """Write one file or part; it is there whole, or as before."""
-        if message := refused_path(self.config.path):  # placeholders have their values by now
-            raise TerminalError(message)
-        format_ = self.format()
-        with prefetch(incoming.reader()) as ahead:
-            ahead.wait()
-            if self.config.connection is not None and is_s3(self.config.path):
-                report = self._to_s3(format_, ahead, context, context.connection(self.config.connection))
-            else:
-                report = self._to_folder(format_, ahead, context)
+        """Write one file or part; it is there whole, with all that belongs to it, or as before."""
+        load = FileLoad(self._book(context), self._terms(), context)
+        with _errors(load.book.place):
+            self._check_target(load.book)
+            manifest, done = load.before()
+            if done is not None:
+                context.log("these records are loaded already", target=done.target, rows=done.rows)
+                return done
+            planned = load.schema_before(manifest)
+            replaces = self.config.write_disposition == "replace"
+            arranged = arrange(
+                _checked(incoming.schema),
+                planned,
+                context.contract,
+                self.format().wire,
+                context.limit,
+                replaces=replaces,
+                step=context.last_step,
+            )
+            temporary = self._temporary(load.book, context)
+            try:
+                written = self._write(incoming, arranged, temporary, context.scratch)
+                self._check_target(load.book)  # what came there while the rows were written counts as well
+                report = load.commit(written, planned)
+            finally:
+                temporary.unlink(missing_ok=True)
+        for note in report.schema_notes:
+            context.log(note, target=report.target)
         context.log("file written", target=report.target, rows=report.rows, bytes=report.bytes)
         return report
+
+    @contextmanager
+    def ledger(self, context: LoadContext) -> Iterator[FileLedger]:
+        """Open the ledger of a pipeline in this target."""
+        book = self._book(context)
+        with _errors(book.place):
+            yield FileLedger(book, pipeline_key(context.dag_id, context.target), context.target)
 
     def check(self, context: ExtractContext) -> str:
         """Say where files go; raise when the place can't be written."""
@@ -180,71 +237,73 @@ class FileDestination:
             raise TerminalError(f"folder {str(there)!r} can't be written")
         return f"files go to {target}"
 
-    def _to_folder(self, format_: Format, ahead: Prefetched, context: LoadContext) -> LoadReport:
-        base = place(self.config.path, get_settings().output_folder)
-        dataset = self.config.path.endswith("/")
-        target = base / _part_name(context, format_) if dataset else base
-        with _errors(target):
-            _check_kind(base, dataset=dataset)
-            _refuse_foreign_file(target, format_)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # Hidden and in the same folder: readers of `*.ext` don't see it, and the last step is one rename.
-            temporary = target.with_name(f".{target.name[-100:]}.{os.getpid()}{TEMPORARY}")
-            temporary.unlink(missing_ok=True)
-            created = not target.exists()
-            try:
-                sent = self._write(format_, ahead, temporary, context.scratch)
-                size = temporary.stat().st_size
-                _sync(temporary)
-                _refuse_foreign_file(target, format_)  # what came there while the rows were written counts as well
-                temporary.replace(target)
-                _sync(target.parent)
-            finally:
-                temporary.unlink(missing_ok=True)
-            if dataset and self.config.write_disposition == "replace":
-                for old in sorted(base.glob(f"{PART}*")):
-                    if old != target and old.is_file() and not old.is_symlink():
-                        old.unlink(missing_ok=True)
-        return LoadReport(str(target), sent.rows, size, created=created)
+    def _book(self, context: LoadContext) -> Book:
+        path = self.config.path
+        if message := refused_path(path):  # placeholders have their values by now
+            raise TerminalError(message)
+        dataset = path.endswith("/")
+        if self.config.connection is not None and is_s3(path):
+            folder, _, file = path.removeprefix("s3://").rpartition("/")
+            connection = context.connection(self.config.connection)
+            return Book(Bucket(folder, _manifest_name(file), connection, context.log), file)
+        base = place(path, get_settings().output_folder)
+        file = "" if dataset else base.name
+        return Book(Folder(base if dataset else base.parent, _manifest_name(file)), file)
 
-    def _to_s3(self, format_: Format, ahead: Prefetched, context: LoadContext, connection: Connection) -> LoadReport:
-        key = self.config.path.removeprefix("s3://")
-        dataset = key.endswith("/")
-        target = key + _part_name(context, format_) if dataset else key
-        temporary = context.scratch / f"upload{format_.suffix}"
-        with _errors(temporary):
-            temporary.unlink(missing_ok=True)
-            try:
-                sent = self._write(format_, ahead, temporary, context.scratch)
-                size = temporary.stat().st_size
-                fs = filesystem(connection)
-                call = partial(s3_call, f"s3://{target}", connection)
-                created = not call(partial(fs.exists, target))
-                if not created:
-                    head = call(partial(fs.cat_file, target, start=0, end=EDGE))
-                    tail = call(partial(fs.tail, target, EDGE)) if head else b""
-                    refuse_foreign(f"s3://{target}", format_, head, tail)
-                call(partial(fs.put_file, str(temporary), target))
-            finally:
-                temporary.unlink(missing_ok=True)
-        if dataset and self.config.write_disposition == "replace":
-            for old in call(partial(fs.ls, key, detail=False)):
-                if old != target and old.rsplit("/", 1)[-1].startswith(PART):
-                    call(partial(fs.rm_file, old))
-        return LoadReport(f"s3://{target}", sent.rows, size, created=created)
+    def _terms(self) -> Terms:
+        config = self.config
+        return Terms(
+            config.write_disposition,
+            self.format().suffix,
+            config.allow_empty,
+            config.allow_shrink,
+            config.keep_previous,
+        )
 
-    def _write(self, format_: Format, ahead: Prefetched, target: Path, scratch: Path) -> Outgoing:
-        if not ahead.schema.names or len(set(ahead.schema.names)) < len(ahead.schema.names):
-            message = "the records have no columns, or two of the same name"
-            raise ConfigError(
-                Problem("invalid-columns", message, ("path",), "name them with a select or rename transform")
-            )
-        wires = [format_.wire(field) for field in ahead.schema]
-        sent = Outgoing(ahead, wires)
-        with sent.errors():
-            format_.write(sent.reader(), target, scratch)
-        ahead.finish()
-        return sent
+    def _check_target(self, book: Book) -> None:
+        """Raise TerminalError when something lies at the target that is not ours to replace."""
+        if book.place.local:
+            base = Path(book.place.named(book.file))
+            _check_kind(base, dataset=not book.file)
+        if book.file and (edges := book.place.edges(book.file, EDGE)):
+            refuse_foreign(book.place.named(book.file), self.format(), *edges)
+
+    def _temporary(self, book: Book, context: LoadContext) -> Path:
+        """Return where to write: for a local target hidden in its folder, so that the last step is one rename."""
+        if not book.place.local or context.dry_run:
+            context.scratch.mkdir(parents=True, exist_ok=True)
+            return context.scratch / f"upload-{secrets.token_hex(4)}{self.format().suffix}"
+        name = book.file or f"{PART}{context.run_key}{self.format().suffix}"
+        folder = Path(book.place.named(""))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f".{name[-100:]}.{secrets.token_hex(4)}{TEMPORARY}"
+
+    def _write(self, incoming: Incoming, arranged: Arranged, target: Path, scratch: Path) -> Written:
+        with prefetch(incoming.reader()) as ahead:
+            ahead.wait()
+            sent = arranged.outgoing(ahead)
+            with sent.errors():
+                self.format().write(sent.reader(), target, scratch)
+            ahead.finish()
+        sync(target)
+        rejects = tuple(arranged.sieve.rejects) if arranged.sieve else ()
+        return Written(target, sent.rows, target.stat().st_size, sha256_of(target), arranged, rejects)
+
+
+def _checked(schema: pa.Schema) -> pa.Schema:
+    if not schema.names or len(set(schema.names)) < len(schema.names):
+        message = "the records have no columns, or two of the same name"
+        raise ConfigError(Problem("invalid-columns", message, ("path",), "name them with a select or rename transform"))
+    return schema
+
+
+def _manifest_name(file: str) -> str:
+    """Return where the manifest of a single file, or of a dataset folder, stands in the place."""
+    if not file:
+        return f"{LEDGER_FOLDER}/manifest.json"
+    if len(file.encode()) > MAX_FILE_NAME:
+        file = f"{file[:50]}-{hashlib.sha256(file.encode()).hexdigest()[:16]}"
+    return f"{LEDGER_FOLDER}/files/{file}.json"
 
 
 def copy_with_duckdb(reader: pa.RecordBatchReader, query: str, options: str, target: Path, scratch: Path) -> None:
@@ -276,10 +335,6 @@ def copy_with_duckdb(reader: pa.RecordBatchReader, query: str, options: str, tar
         raise OSError(errno.EIO, str(error).split("\n", 1)[0]) from None
     finally:
         shutil.rmtree(spill, ignore_errors=True)
-
-
-def _part_name(context: LoadContext, format_: Format) -> str:
-    return f"{PART}{context.run_key}{format_.suffix}"
 
 
 def _check_kind(base: Path, *, dataset: bool) -> None:
@@ -325,37 +380,15 @@ def refuse_foreign(target: str, format_: Format, head: bytes, tail: bytes) -> No
         )
 
 
-def _refuse_foreign_file(target: Path, format_: Format) -> None:
-    if target.is_file():
-        with target.open("rb") as file:
-            head = file.read(EDGE)
-            file.seek(-min(EDGE, len(head)), os.SEEK_END)
-            refuse_foreign(str(target), format_, head, file.read(EDGE))
-
-
 @contextmanager
-def _errors(target: Path) -> Iterator[None]:
+def _errors(where: Place) -> Iterator[None]:
     """Turn errors of the system into ours, with the place."""
     try:
         yield
     except DataForgeError:
         raise
     except OSError as error:
-        message = f"{target}: {error.strerror or error}"
+        message = f"{error.filename or where.url}: {error.strerror or error}"
         if error.errno in _TERMINAL or "Permission denied" in message:
             raise TerminalError(message) from None
         raise TransientError(message) from None
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(OSError) if path.is_dir() else _nothing():  # some file systems can't sync folders
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

@@ -51,8 +51,8 @@ _TABLES = {
         "id varchar(64) not null primary key, pipeline varchar(200) not null, target varchar(400) not null, "
         "run_key varchar(64) not null, run_id varchar(1000) not null, stage varchar(20) not null, "
         "step integer not null, source varchar(200) not null, column_name varchar(200) not null, "
-        "reason {text} not null, record_position {text} not null, record {text} not null, kept_at {instant} not null, "
-        "replayed_by varchar(64) not null"
+        "reason {text} not null, record_position {text} not null, record {text} not null, types_json {text} not null, "
+        "kept_at {instant} not null, replayed_by varchar(64) not null"
     ),
     SCHEMAS: (
         "pipeline varchar(200) not null, target varchar(400) not null, version integer not null, "
@@ -257,7 +257,10 @@ class LedgerTables:
                 self.text(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).hexdigest()[:32]),
                 *map(self.text, (self.pipeline, self.target, run_key, run_id, reject.stage)),
                 str(reject.step),
-                *map(self.text, (reject.source, reject.column, reject.reason, reject.position, reject.record)),
+                *map(
+                    self.text,
+                    (reject.source, reject.column, reject.reason, reject.position, reject.record, reject.types),
+                ),
                 self.instant(now),
                 "''",
             ]
@@ -273,7 +276,7 @@ class LedgerTables:
     def _insert_dead_letters(self, rows: Sequence[str]) -> None:
         self.db.run(
             f"insert into {self.table(DEAD_LETTERS)} (id, pipeline, target, run_key, run_id, stage, step, source, "
-            f"column_name, reason, record_position, record, kept_at, replayed_by) values {', '.join(rows)}"
+            f"column_name, reason, record_position, record, types_json, kept_at, replayed_by) values {', '.join(rows)}"
         )
 
     def dead_letters(
@@ -288,13 +291,13 @@ class LedgerTables:
         if ids:
             which.append(f"id in ({', '.join(map(self.text, ids))})")
         rows = self.db.rows(
-            "select id, run_id, stage, reason, record, source, step, column_name, record_position, kept_at, "
+            "select id, run_id, stage, reason, record, source, step, column_name, record_position, types_json, kept_at, "
             f"replayed_by from {self.table(DEAD_LETTERS)} where {' and '.join(which)} "
             f"order by kept_at, id limit {int(limit)}"
         )
         return [
-            DeadLetter(id_, run, Reject(stage, reason, record, source, int(step), column, place), instant_of(kept), by)
-            for id_, run, stage, reason, record, source, step, column, place, kept, by in rows
+            DeadLetter(id_, run, Reject(*about[:4], int(about[4]), *about[5:]), instant_of(kept), by)
+            for id_, run, *about, kept, by in rows
         ]
 
     def take_back_in(self, ids: Sequence[str], run_key: str) -> None:

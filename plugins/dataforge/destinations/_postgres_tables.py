@@ -35,6 +35,7 @@ class PostgresTables:
     text_type = "text"
     instant_type = "timestamp with time zone"
     keys = True
+    durable = True
     stages = True
     case_sensitive = True
     max_name_bytes = MAX_NAME_BYTES
@@ -258,6 +259,34 @@ class PostgresTables:
         self.run(f"truncate {self.quoted(target)}")
         return count
 
+    def swap_table(self, target: Target) -> Target | None:
+        """Make an empty table like the target; TerminalError when something hangs on the target's own object."""
+        if self.replace_method != "swap":
+            return None
+        for what, query in _HANGING.items():
+            if found := self.session.rows(query, (target.oid,)):
+                names = ", ".join(sorted({str(name) for (name,) in found})[:5])
+                raise TerminalError(
+                    f"table {target} can't be swapped for a new one: {what} ({names}); nothing was changed. Set "
+                    "replace_method to 'delete'"
+                )
+        new = target.beside(f"{target.table[:50]}__dataforge_new")
+        self.run(f"create table {self.quoted(new)} (like {self.quoted(target)} including all)")
+        grants = self.session.rows(
+            "select privilege_type::text, case when grantee = 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) "
+            "end, is_grantable from pg_class, aclexplode(relacl) where oid = $1::oid and grantee <> relowner",
+            (target.oid,),
+        )
+        for right, grantee, grantable in grants:
+            option = " with grant option" if grantable else ""
+            self.run(f"grant {right} on {self.quoted(new)} to {grantee}{option}")
+        return new
+
+    def swap_in(self, target: Target, new: Target) -> None:
+        """Drop the target and give the new table its name, in the open transaction."""
+        self.run(f"drop table {self.quoted(target)}")
+        self.run(f"alter table {self.quoted(new)} rename to {quote_identifier(target.table)}")
+
     def records(self, sql: str, without: Sequence[str]) -> list[str]:
         """Return the rows of a query as JSON texts."""
         return [
@@ -319,6 +348,29 @@ class PostgresTables:
             f"select exists (select from {quote_identifier(schema)}.{quote_identifier(table)} where {known})"
         )
         return bool(found[0][0])
+
+
+_HANGING = {
+    "views depend on it": (
+        "select distinct r.ev_class::regclass::text from pg_depend d join pg_rewrite r on r.oid = d.objid "
+        "where d.refobjid = $1::oid and d.classid = 'pg_rewrite'::regclass and r.ev_class <> d.refobjid"
+    ),
+    "foreign keys lead from or to it": (
+        "select conname::text from pg_constraint where contype = 'f' and (conrelid = $1::oid or confrelid = $1::oid)"
+    ),
+    "it has triggers": "select tgname::text from pg_trigger where tgrelid = $1::oid and not tgisinternal",
+    "it has row policies": "select polname::text from pg_policy where polrelid = $1::oid",
+    "it owns a sequence": (
+        "select objid::regclass::text from pg_depend where refobjid = $1::oid and deptype = 'a' "
+        "and classid = 'pg_class'::regclass and objid in (select oid from pg_class where relkind = 'S')"
+    ),
+    "it is or has a partition": "select inhrelid::regclass::text from pg_inherits where $1::oid in (inhrelid, inhparent)",
+    "it belongs to another user": (
+        "select pg_get_userbyid(relowner)::text from pg_class where oid = $1::oid "
+        "and pg_get_userbyid(relowner) <> current_user"
+    ),
+}
+"""What would be lost or left on the old object, with the query that finds it."""
 
 
 def _lock_key(name: str) -> int:

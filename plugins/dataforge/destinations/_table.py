@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
@@ -90,6 +91,11 @@ class TableConfig(DestinationConfig):
         description="Schema for the tables in which DataForge keeps cursors, load markers and dead letters; that of "
         "the table when not set.",
     )
+
+    def slot(self) -> str | None:
+        """Return the table's place."""
+        asset = self.asset()
+        return None if asset is None else unquote(asset.removeprefix("dataforge://")).replace("/", ".")
 
     @model_validator(mode="after")
     def _merge_has_keys(self) -> Self:

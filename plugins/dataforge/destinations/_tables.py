@@ -54,6 +54,8 @@ class Tables(Statements, Protocol):
 
     max_name_bytes: int
     case_sensitive: bool
+    durable: bool
+    """Whether what is committed lasts; not so for a database that is only looked into and not there yet."""
     stages: bool
     """Whether rows can wait in a stage table that other sessions don't lock; else everything is one transaction."""
 
@@ -127,6 +129,14 @@ class Tables(Statements, Protocol):
 
     def empty(self, target: Target) -> int:
         """Remove all rows of the target; return how many there were."""
+        ...
+
+    def swap_table(self, target: Target) -> Target | None:
+        """Make an empty table that is to take the target's place; None where replace empties the target itself."""
+        ...
+
+    def swap_in(self, target: Target, new: Target) -> None:
+        """Put the new table in the target's place."""
         ...
 
     def differs(self, left: str, right: str, type_: str) -> str:

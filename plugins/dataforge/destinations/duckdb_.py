@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,42 +18,34 @@ from pydantic import Field, field_validator
 from dataforge.components.base import (
     Capabilities,
     Connection,
-    DestinationConfig,
     ExtractContext,
     Incoming,
     LoadContext,
     LoadReport,
 )
-from dataforge.components.database import quote_identifier
-from dataforge.components.fields import ConnectionId, Duration, TableName, TemplatedText
+from dataforge.components.fields import ConnectionId, Duration, TemplatedText
 from dataforge.components.paths import place
-from dataforge.components.prefetch import Prefetched, prefetch
 from dataforge.components.registry import DESTINATIONS
-from dataforge.destinations._columns import (
-    Outgoing,
-    TargetColumn,
-    Wire,
-    check_names,
-    duckdb_wire,
-    is_text,
-    lossless,
-    match,
-)
 from dataforge.destinations._files import outside, stable_path
-from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, TransientError
+from dataforge.destinations._table import TableConfig
+from dataforge.errors import TerminalError, TransientError
 from dataforge.settings import get_settings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
+    from dataforge.destinations._commit import TableLedger
+    from dataforge.destinations._duckdb_tables import DuckdbTables
+
 DEFAULT_DATABASE = "warehouse.duckdb"
-MAX_NAME_BYTES = 200
 OTHER_ENDINGS = (".wal", ".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".zst", ".tmp")
 """Endings of a database's log and of the files that other destinations write."""
 
+_FILES: dict[str, threading.Lock] = {}
+"""A lock for each file that this process has opened."""
 
-class DuckdbConfig(DestinationConfig):
+
+class DuckdbConfig(TableConfig):
     """Config of the `duckdb` destination."""
 
     type: Literal["duckdb"] = "duckdb"
@@ -65,10 +58,6 @@ class DuckdbConfig(DestinationConfig):
     connection: ConnectionId | None = Field(
         default=None,
         description="Airflow connection of type duckdb whose host is the database file, in place of `database`.",
-    )
-    table: TableName = Field(
-        description="Table to write, as 'table' or 'schema.table'; made from the records' columns when it is missing.",
-        examples=["orders", "sales.orders"],
     )
     lock_timeout: Duration = Field(
         default=timedelta(seconds=60),
@@ -91,6 +80,13 @@ class DuckdbConfig(DestinationConfig):
         file = stable_path(self.database)
         return f"dataforge://duckdb/{quote(file)}/{quote(self.table)}" if file == self.database else None
 
+    def slot(self) -> str | None:
+        """Return the file: DuckDB lets one process at a time write it."""
+        if self.connection:
+            return f"duckdb_{self.connection}"
+        file = stable_path(self.database)
+        return f"duckdb_{file}" if file == self.database else None
+
 
 def refused_database(value: str) -> str | None:
     """Return why that path can't be a database file of the duckdb destination; None when it can."""
@@ -108,71 +104,34 @@ class DuckdbDestination:
     """Writes a table in a DuckDB database file, all rows or none."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        frozenset({"append", "replace"}), transactional=True, kind="table", commit="transaction"
+        frozenset({"append", "replace", "merge"}), transactional=True, kind="table", commit="transaction", plans=True
     )
 
     def __init__(self, config: DuckdbConfig) -> None:
         self.config = config
 
     def load(self, incoming: Incoming, context: LoadContext) -> LoadReport:
-        """Append the rows, or put them in place of all others, in one transaction."""
+        """Append, replace or merge the rows, in one transaction with all that belongs to them."""
+        from dataforge.destinations._commit import load
+
         path = self._path(context.connection)
-        # The file is locked for other processes while it is open, so the first rows come first.
-        with prefetch(incoming.reader()) as ahead:
-            ahead.wait()
-            with _errors(path, self.config.table), self._open(path, context.scratch) as db:
-                report = self._write(db, ahead)
-        context.log("rows committed", target=report.target, rows=report.rows, created=report.created)
-        return report
+        return load(lambda: self._open(path, context.scratch, new=not context.dry_run), self.config, incoming, context)
+
+    def ledger(self, context: LoadContext) -> AbstractContextManager[TableLedger]:
+        """Open the ledger of this pipeline and table; no file is made to look into it."""
+        from dataforge.destinations._commit import table_ledger
+
+        path = self._path(context.connection)
+        return table_ledger(lambda: self._open(path, context.scratch, new=False), self.config, context)
 
     def check(self, context: ExtractContext) -> str:
         """Say which file and table stand there; nothing is created."""
         path = self._path(context.connection)
         if not path.exists():
             return f"DuckDB file {path} does not exist yet and will be made"
-        with _errors(path, self.config.table), self._open(path, context.scratch) as db:
-            columns = _columns(db, *self._name(db))
-        return f"DuckDB file {path}, table {self.config.table} ({len(columns) or 'to be created:'} columns)"
-
-    def _write(self, db: DuckDBPyConnection, ahead: Prefetched) -> LoadReport:
-        schema, table = self._name(db)
-        quoted = f"{quote_identifier(schema)}.{quote_identifier(table)}"
-        db.execute("begin")
-        existing = _columns(db, schema, table)
-        if existing:
-            plan = _existing(db, ahead.schema, existing, quoted, self.config.table)
-            if self.config.write_disposition == "replace":
-                db.execute(f"delete from {quoted}")
-        else:
-            check_names(ahead.schema.names, self.config.table, limit=MAX_NAME_BYTES, case_sensitive=False)
-            plan = [_new_column(field) for field in ahead.schema]
-            self._create(db, schema, quoted, plan)
-        names = ", ".join(quote_identifier(wire.name) for wire, _ in plan)
-        values = ", ".join(f"cast({quote_identifier(wire.name)} as {type_})" for wire, type_ in plan)
-        sent = Outgoing(ahead, [wire for wire, _ in plan])
-        db.register("incoming", sent.reader())
-        with sent.errors():
-            count = db.execute(f"insert into {quoted} ({names}) select {values} from incoming").fetchone()
-        db.unregister("incoming")
-        ahead.finish()
-        if count is None or count[0] != sent.rows:
-            raise TransientError(f"table {self.config.table}: {sent.rows} rows were sent, {count} arrived")
-        db.execute("commit")
-        return LoadReport(f"{schema}.{table}", sent.rows, sent.bytes, created=not existing)
-
-    def _create(self, db: DuckDBPyConnection, schema: str, quoted: str, plan: Sequence[tuple[Wire, str]]) -> None:
-        db.execute(f"create schema if not exists {quote_identifier(schema)}")
-        columns = ", ".join(f"{quote_identifier(wire.name)} {type_}" for wire, type_ in plan)
-        db.execute(f"create table {quoted} ({columns})")
-
-    def _name(self, db: DuckDBPyConnection) -> tuple[str, str]:
-        """Return schema and table; TerminalError when the name belongs to a view."""
-        schema, _, table = self.config.table.rpartition(".")
-        schema = schema or "main"
-        view = "select 1 from duckdb_views() where lower(schema_name) = lower(?) and lower(view_name) = lower(?)"
-        if db.execute(f"{view} and database_name = current_database()", [schema, table]).fetchone():
-            raise TerminalError(f"{self.config.table} is a view; rows are written to tables only")
-        return schema, table
+        with self._open(path, context.scratch) as db:
+            columns = db.target(self.config.table).columns
+        return f"DuckDB file {path}, table {self.config.table} ({len(columns or ()) or 'to be created:'} columns)"
 
     def _path(self, connection: Any) -> Path:
         if self.config.connection is None:
@@ -182,7 +141,32 @@ class DuckdbDestination:
         return _connected_path(connection(self.config.connection))
 
     @contextmanager
-    def _open(self, path: Path, scratch: Path) -> Iterator[DuckDBPyConnection]:
+    def _open(self, path: Path, scratch: Path, *, new: bool = True) -> Iterator[DuckdbTables]:
+        """Open the file; where there is none and no `new` one is to be made, an empty database in memory."""
+        from dataforge.destinations._duckdb_tables import DuckdbTables, errors
+
+        with errors(path, self.config.table):
+            with self._alone(path):
+                lasting = new or path.exists()
+                db = self._connect(path, scratch) if lasting else _in_memory()
+                try:
+                    yield DuckdbTables(db, path, durable=lasting)
+                finally:
+                    # what was not committed is rolled back with the connection
+                    db.close()
+
+    @contextmanager
+    def _alone(self, path: Path) -> Iterator[None]:
+        """Let one thread of this process at a time have the file, as DuckDB lets one process."""
+        lock = _FILES.setdefault(str(path), threading.Lock())
+        if not lock.acquire(timeout=self.config.lock_timeout.total_seconds()):
+            raise TransientError(f"DuckDB file {path} is open elsewhere in this process")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _connect(self, path: Path, scratch: Path) -> DuckDBPyConnection:
         import duckdb
 
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,10 +196,18 @@ class DuckdbDestination:
             wait = min(wait * 2, 2)
         try:
             _lock_down(db)
-            yield db
-        finally:
-            # what was not committed is rolled back with the connection
+        except Exception:
             db.close()
+            raise
+        return db
+
+
+def _in_memory() -> DuckDBPyConnection:
+    import duckdb
+
+    db = duckdb.connect()
+    _lock_down(db)
+    return db
 
 
 def _lock_down(db: DuckDBPyConnection) -> None:
@@ -223,6 +215,7 @@ def _lock_down(db: DuckDBPyConnection) -> None:
     import duckdb
 
     try:
+        db.execute("set TimeZone = 'UTC'")
         db.execute("set enable_external_access = false")
         db.execute("set lock_configuration = true")
     except duckdb.InvalidInputException:
@@ -250,114 +243,3 @@ def _busy(error: Exception, path: Path) -> TransientError | None:
     if "different configuration" in text or "already attached" in text:
         return TransientError(f"DuckDB file {path} is open elsewhere in this process")
     return None
-
-
-def _columns(db: DuckDBPyConnection, schema: str, table: str) -> list[TargetColumn]:
-    found = db.execute(
-        "select column_name, data_type, not is_nullable and column_default is null, "
-        "exists (from duckdb_tables() t where t.table_oid = c.table_oid) "
-        "from duckdb_columns() c where database_name = current_database() and not internal "
-        "and lower(schema_name) = lower(?) and lower(table_name) = lower(?) order by column_index",
-        [schema, table],
-    ).fetchall()
-    return [TargetColumn(name, type_, required) for name, type_, required, is_table in found if is_table]
-
-
-def _existing(
-    db: DuckDBPyConnection, schema: pa.Schema, existing: Sequence[TargetColumn], quoted: str, table: str
-) -> list[tuple[Wire, str]]:
-    """Return each column's wire and the type to cast it to; ConfigError with all that don't fit."""
-    targets = match(schema.names, existing, table, case_sensitive=False)
-    types = db.sql(f"select * from {quoted} limit 0").to_arrow_table().schema
-    plan, problems = [], []
-    for field, column in zip(schema, targets, strict=True):
-        wire = _fit(field, column, types.field(column.name).type)
-        if wire is None:
-            message = f"column {field.name!r} of type {field.type} can't go into {table}, where it is {column.type}"
-            problems.append(
-                Problem("unfit-column", message, ("table",), f"cast it to {column.type} with a cast transform")
-            )
-        else:
-            plan.append((wire, column.type))
-    if problems:
-        raise ConfigError(problems)
-    return plan
-
-
-_BY_TEXT = ("ENUM", "UUID", "JSON", "BIT", "BIGNUM", "VARINT", "INTERVAL", "TIME WITH TIME ZONE", "UNION")
-"""Types that DuckDB reads from text, each value checked."""
-
-
-def _fit(field: pa.Field[Any], column: TargetColumn, type_: pa.DataType) -> Wire | None:
-    import pyarrow as pa
-
-    if field.type == type_:
-        return _plain(field)
-    if column.type.startswith(_BY_TEXT):
-        decoded = field.type.value_type if isinstance(field.type, pa.DictionaryType) else field.type
-        if is_text(decoded) or pa.types.is_null(decoded):
-            return lossless(field.name, field.type, pa.string(), column.type)
-        return _plain(field) if column.type == "JSON" and pa.types.is_nested(decoded) else None
-    if pa.types.is_nested(type_):
-        # DuckDB casts element by element and fails on what does not fit; names of members must be the same.
-        return _plain(field) if pa.types.is_nested(field.type) and field.type.id == type_.id else None
-    return lossless(field.name, field.type, type_, column.type)
-
-
-def _plain(field: pa.Field[Any]) -> Wire:
-    return Wire(field.name, field.type)
-
-
-def _new_column(field: pa.Field[Any]) -> tuple[Wire, str]:
-    """Return how an Arrow field is handed over and the column type that it gets in a new table."""
-    import duckdb
-    import pyarrow as pa
-
-    extension = getattr(field.type, "extension_name", "")
-    if extension == "arrow.uuid":
-        return _plain(field), "UUID"
-    wire = duckdb_wire(field)
-    if extension == "arrow.json":
-        return wire, "JSON"
-    empty = pa.schema([pa.field(field.name, wire.type)]).empty_table()
-    with duckdb.connect() as memory:
-        memory.register("sample", empty)
-        found = memory.execute("select column_type from (describe sample)").fetchone()
-    assert found is not None
-    return wire, str(found[0])
-
-
-@contextmanager
-def _errors(path: Path, table: str) -> Iterator[None]:
-    """Turn DuckDB's errors into ours, with columns and constraint and without any row's values."""
-    import duckdb
-
-    try:
-        yield
-    except DataForgeError:
-        raise
-    except OSError as error:
-        raise TransientError(f"DuckDB file {path}: {error.strerror or error}") from None
-    except duckdb.ConstraintException as error:
-        raise TerminalError(f"table {table}: {_without_values(str(error))}; nothing is committed") from None
-    except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
-        raise TerminalError(f"table {table}: {_without_values(str(error))}; nothing is committed") from None
-    except duckdb.IOException as error:
-        raise TransientError(f"DuckDB file {path}: {_first_line(error)}") from None
-    except (duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
-        raise TransientError(f"table {table}: {_first_line(error)}") from None
-    except duckdb.Error as error:
-        raise TerminalError(f"DuckDB file {path}, table {table}: {_without_values(str(error))}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
-
-
-def _without_values(text: str) -> str:
-    """Return DuckDB's first line; of a quoted `column: value` the column stays, other quoted values go."""
-    line = text.strip().split("\n", 1)[0]
-    line = re.sub(r'"([^":]*): .*"', lambda found: f'"{found[1]}"', line)
-    line = re.sub(r"(duplicate key |Input: |value )[\"'].*[\"']", lambda found: f"{found[1]}…", line)
-    line = re.sub(r"'[^']*'", "'…'", line)
-    return re.sub(r"\b(value|values) -?[\d.]+", r"\1 …", line)

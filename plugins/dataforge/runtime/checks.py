@@ -28,7 +28,7 @@ class CheckResult:
     """
 
     check: str
-    severity: Literal["fail", "warn"]
+    severity: Literal["fail", "warn", "reject"]
     passed: bool
     violations: int
     checked: int
@@ -59,7 +59,9 @@ def evaluate(
 
     relation, scope = Relation(name, columns), scope or Scope(values=RunValues())
     built = [CHECKS.build(config) for config in checks]
-    queries = [check.queries(relation, scope) for check in built]
+    queries = [
+        _measured(config, check.queries(relation, scope), relation) for config, check in zip(checks, built, strict=True)
+    ]
     results = []
     try:
         counts = _counts(connection, relation, queries)
@@ -76,9 +78,18 @@ def evaluate(
     return tuple(results)
 
 
+def _measured(config: CheckConfig, queries: CheckQueries, relation: Relation) -> CheckQueries:
+    """The check's queries; where rows are set aside, one for which the check can't be computed breaks it too."""
+    if config.severity != "reject" or queries.violates is None:
+        return queries
+    from dataforge.runtime.strain import breaks
+
+    return sql.count_violations(relation, breaks(queries), queries.says, queries.column)
+
+
 def refuse_failed(results: Iterable[CheckResult]) -> None:
-    """Raise CheckFailed when a check of severity "fail" is broken."""
-    failed = [result.failure() for result in results if not result.passed and result.severity == "fail"]
+    """Raise CheckFailed when a check of severity "fail" is broken, or one whose rows should have been set aside."""
+    failed = [result.failure() for result in results if not result.passed and result.severity != "warn"]
     if failed:
         raise CheckFailed(failed)
 

@@ -110,6 +110,15 @@ class Plan:
             return replace(self, result=name, columns=self.inputs[name])
         return replace(self, result=self.steps[step].name, columns=self.steps[step].columns)
 
+    def over(self, name: str) -> exp.Select:
+        """Return `SELECT * FROM` an input or a step, with the SQL steps before it; a new query each time."""
+        return cast("exp.Select", self._segment(name).query)
+
+    def columns_of(self, name: str) -> Columns | None:
+        """Return the columns of an input or a step."""
+        step = self._step(name)
+        return self.inputs[name] if step is None else step.columns
+
     def query_upto(self, step: int) -> exp.Query:
         """Return the last query of the plan that ends with the step of that index."""
         last = self.upto(step).segments[-1]
@@ -270,6 +279,11 @@ class _Compiler:
             with self._problems.under("checks", index):
                 check = CHECKS.build(config if self._values is None else resolve(config, self._values))
                 queries = check.queries(result, self._scope())
+                if config.severity == "reject" and queries.violates is None:
+                    message = f"{config.type} looks at many rows at once, so no single row can be set aside for it"
+                    self._problems.add(
+                        Problem("not-rejectable", message, ("severity",), "choose fail or warn").under("checks", index)
+                    )
                 if self._binder is not None:
                     self._binder.columns(queries.count)
                     refuse_mismatches(queries.count, {result.name: result}, self._binder.reads)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +25,7 @@ class TaskContext:
     """One attempt of one stage of one run. `attempt` differs between tries, `run_id` does not.
 
     With `dry_run`, loads are done and rolled back. `scoped` is whether the run is about the records of its data
-    interval alone, as a backfill is, wherever a cursor stands.
+    interval alone, as a backfill is, wherever a cursor stands. `actor` is who started it.
     """
 
     dag_id: str
@@ -34,6 +36,7 @@ class TaskContext:
     connection: Callable[[str], Connection] = lookup
     dry_run: bool = False
     scoped: bool = False
+    actor: str = ""
 
     def run_key(self, target: str) -> str:
         """Return the identity of this run's rows in `target`: the same for every attempt and every later clear."""
@@ -66,7 +69,8 @@ def from_airflow() -> TaskContext:
     )
     # whoever asks for a backfill of some days means the records of those days, not what is new since the last run
     scoped = str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type)) == "backfill"
-    return TaskContext(task.dag_id, context["run_id"], values, attempt=str(task.try_number), scoped=scoped)
+    actor = str(getattr(context["dag_run"], "triggering_user_name", None) or "airflow")
+    return TaskContext(task.dag_id, context["run_id"], values, str(task.try_number), scoped=scoped, actor=actor)
 
 
 def local(
@@ -90,7 +94,14 @@ def local(
             )
         )
     values = RunValues(check_params(config, params), start, end, run_id)
-    return TaskContext(config.dag_id, run_id, values, scoped=interval is not None)
+    return TaskContext(config.dag_id, run_id, values, scoped=interval is not None, actor=_user())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
 
 
 def check_params(config: PipelineConfig, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

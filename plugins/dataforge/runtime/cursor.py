@@ -414,13 +414,13 @@ class _Edges:
             "CREATE OR REPLACE TEMP TABLE known_ties AS SELECT digest, count(*) AS times "
             "FROM (SELECT unnest($1::VARCHAR[]) AS digest) GROUP BY digest",
             [list(at.ties)],
-        )
+        ).fetchall()
         con.execute(
             f"INSERT INTO {name_sql(table)} SELECT n FROM (SELECT {_ROW} AS n, digest, row_number() OVER "
             f"(PARTITION BY digest ORDER BY {_ROW}) AS number FROM (SELECT {_ROW}, {self._digest()} AS digest "
             f"FROM {files} WHERE {self._compare('=', at.value, at.type)})) "
             f"LEFT JOIN known_ties USING (digest) WHERE number {unwanted} coalesce(times, 0)"
-        )
+        ).fetchall()
 
     def _digest(self) -> str:
         """SQL for the MD5 of a record: its values by name, without nulls, a number or instant alike in every type."""
@@ -568,9 +568,9 @@ def merge(steps: Iterable[CursorStep | None]) -> CursorStep | None:
 
 
 def _row(con: DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
-    found = con.execute(sql).fetchone()
-    assert found is not None
-    return found
+    # all rows, though there is one: a result that is not read to its end keeps the connection from other work
+    (found,) = con.execute(sql).fetchall()
+    return tuple(found)
 
 
 def _clock(instant: datetime, *, zoned: bool) -> str:

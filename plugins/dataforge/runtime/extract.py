@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,9 +15,9 @@ from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, NothingToLoad, TerminalError
 from dataforge.observability.log import line, timed
-from dataforge.runtime import cursor
+from dataforge.runtime import cursor, rejects
 from dataforge.runtime.context import TaskContext
-from dataforge.runtime.staging import Staging
+from dataforge.runtime.staging import Staging, parquet_rows
 from dataforge.runtime.values import resolve
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
         con, views = stack.enter_context(landed(config, (source,), context, scratch, (folder,), readings=readings))
         part = folder / "part-0.parquet"
         extra: dict[str, JsonValue] = {}
-        rejects: list[Path] = []
+        parts: list[Path] = []
+        view = views[source]
         if source in readings:
             cut = cut_views(con, views, readings, folder)[source]
             extra["cursor"] = cut.step.to_json()
-            extra["rows_read"] = cut.rows_read
-            extra["rejected"] = cursor.reject(con, cut, readings[source], folder / "rejects-cursor.parquet")
-            rejects = [folder / "rejects-cursor.parquet"] if extra["rejected"] else []
+            if cursor.reject(con, cut, readings[source], folder / "rejects-cursor.parquet"):
+                parts.append(folder / "rejects-cursor.parquet")
             if cut.whole:
                 cut.path.rename(part)
             else:
@@ -57,8 +58,14 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
                 cut.path.unlink()
         else:
             with_widening(views.values(), lambda: write_parquet(con, source, part))
-        manifest = attempt.publish([part], columns=views[source].columns, extra=extra, rejects=rejects)
-        done(rows=manifest.rows, bytes=manifest.bytes)
+        parts += view.write_rejects(folder, source)
+        rejected = len(rejects.read(parts))
+        extra |= {"rows_read": parquet_rows(part) + rejected, "rejected": rejected}
+        # what is a large share of one source may be a small one of all of them
+        limit = config.reject_limit if len(config.inputs) == 1 else replace(config.reject_limit, max_share=1)
+        rejects.refuse_too_many(limit, rejected, extra["rows_read"], parts)
+        manifest = attempt.publish([part], columns=views[source].columns, extra=extra, rejects=parts)
+        done(rows=manifest.rows, bytes=manifest.bytes, **({"rejected": rejected} if rejected else {}))
     return manifest.to_json()
 
 
@@ -101,7 +108,13 @@ def landed(
     try:
         views = {
             name: land(
-                con, name, one, overrides=config.inputs[name].columns, scratch=scratch / f"land-{name}", sample=sample
+                con,
+                name,
+                one,
+                overrides=config.inputs[name].columns,
+                scratch=scratch / f"land-{name}",
+                sample=sample,
+                limit=config.reject_limit,
             )
             for name, one in extracted.items()
         }
@@ -126,26 +139,32 @@ def landed(
 
 
 def with_widening(views: Iterable[Landed], action: Callable[[], Result]) -> Result:
-    """Return what `action` returns; when sampled types turn out too narrow, type over all rows and act once more."""
+    """Return what `action` returns; when sampled types turn out too narrow, type over all rows and act once more.
+
+    Views from which records may be set aside are replaced by ones without those that broke the action, likewise.
+    """
     from dataforge.runtime.landing import explain, is_assumption_failure
 
     views = tuple(views)
-    try:
-        return action()
-    except Exception as error:
-        failure = next((view.failure for view in views if view.failure is not None), None)
-        if failure is not None:
-            raise failure from None
-        assumed = [view for view in views if view.assumed]
-        if not assumed or not is_assumption_failure(error):
-            explained = explain(error)
-            if explained is None:
-                raise
-            raise explained from error
-        line("types widened", reason="a later value does not fit the type of the first rows; reading all rows")
-        for view in assumed:
-            view.widen()
-        return action()
+    while True:
+        try:
+            return action()
+        except Exception as error:
+            failure = next((view.failure for view in views if view.failure is not None), None)
+            if failure is not None:
+                raise failure from None
+            if any(view.sift(error) for view in views):
+                line("records set aside", reason="a value or a line does not fit; reading again without such records")
+                continue
+            assumed = [view for view in views if view.assumed]
+            if not assumed or not is_assumption_failure(error):
+                explained = explain(error)
+                if explained is None:
+                    raise
+                raise explained from error
+            line("types widened", reason="a later value does not fit the type of the first rows; reading all rows")
+            for view in assumed:
+                view.widen()
 
 
 def refuse_nothing(config: PipelineConfig, con: DuckDBPyConnection, context: TaskContext) -> None:

@@ -7,26 +7,30 @@ transformed rows are first written to the task's own scratch folder.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from dataforge.components.base import JsonValue, LoadReport
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.observability.log import timed
-from dataforge.runtime import again, cursor
+from dataforge.runtime import again, cursor, rejects
 from dataforge.runtime.checks import CheckResult
 from dataforge.runtime.compile import Plan, SqlSegment, compile
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.extract import cut_views, keep, landed, with_widening
 from dataforge.runtime.load import BATCH_ROWS, ParquetRows, load
-from dataforge.runtime.transform import check
+from dataforge.runtime.staging import parquet_rows
+from dataforge.runtime.transform import check, make
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
+
+    from dataforge.runtime.landing import Landed
 
 
 def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
@@ -41,7 +45,11 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
         context.scratch() as scratch,
     ):
         with landed(config, config.inputs, context, scratch, readings=readings) as (con, views):
+            came = dict(views)
             cuts = cut_views(con, views, readings, scratch)
+            aside = scratch / "aside"
+            aside.mkdir()
+            rows_read, parts = _set_aside(config, con, came, views, cuts, readings, scratch, aside)
             step = cursor.merge(cut.step for cut in cuts.values())
             checked: list[CheckResult] = []
 
@@ -51,6 +59,15 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
                     for name, view in views.items():
                         if view.once:
                             views[name] = keep(con, name, scratch / f"kept-{name}.parquet")
+                if config.reject_limit.enabled:
+                    found = make(config, con, plan, aside, scratch, context, rows_read, parts)
+                    checked[:] = found.checks
+                    rows = ParquetRows((found.part,))
+                    handed: dict[str, Any] = {"rejects": rejects.read(found.rejects), "rows_read": rows_read}
+                    return [
+                        load(config, index, rows, context, scratch, step, **handed)
+                        for index in range(len(config.outputs))
+                    ]
                 if config.checks or len(config.outputs) > 1:
                     rows = _spool(con, plan, scratch)
                     checked[:] = check(config, con, rows.paths[0], context)
@@ -67,6 +84,38 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
             reports = with_widening(views.values(), stream)
         done(rows=reports[0].rows, target=", ".join(report.target for report in reports))
         return {"loads": [asdict(report) for report in reports], "checks": [asdict(result) for result in checked]}
+
+
+def _set_aside(
+    config: PipelineConfig,
+    con: DuckDBPyConnection,
+    came: Mapping[str, Landed],
+    views: dict[str, Landed],
+    cuts: Mapping[str, cursor.Cut],
+    readings: Mapping[str, cursor.Reading],
+    scratch: Path,
+    aside: Path,
+) -> tuple[int, list[Path]]:
+    """Keep the views, where dead letters are kept, for what is set aside must be known before the first row is loaded.
+
+    Return how many records were read, and the parts in `aside` with those of them that were set aside.
+    """
+    if not config.reject_limit.enabled:
+        return 0, []
+    parts: list[Path] = []
+    rows = 0
+    for name, view in came.items():
+        path = scratch / f"read-{len(parts)}-{name}.parquet"
+        views[name] = with_widening([views[name]], partial(keep, con, name, path))
+        rows += parquet_rows(path)
+        if name in cuts:
+            part = rejects.next_part(aside)
+            if cursor.reject(con, cuts[name], readings[name], part):
+                parts.append(part)
+        parts += view.write_rejects(aside, name)
+    rejected = len(rejects.read(parts))
+    rejects.refuse_too_many(config.reject_limit, rejected, rows + rejected, parts)
+    return rows + rejected, parts
 
 
 def reads_twice(plan: Plan) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,14 @@ def built(config: PipelineConfig, index: int, context: TaskContext, scratch: Pat
         limit=config.reject_limit,
         last_step=len(config.transforms),
         dry_run=context.dry_run,
+        revision=revision(config),
+        actor=context.actor,
     )
+
+
+def revision(config: PipelineConfig) -> str:
+    """Return the name of the config's content, by which a marker says what a run was made with."""
+    return hashlib.sha256(config.model_dump_json(by_alias=True).encode()).hexdigest()[:16]
 
 
 def place(config: PipelineConfig, index: int) -> tuple[str | int, ...]:

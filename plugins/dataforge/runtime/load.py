@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataforge.components.base import Incoming, JsonValue, LoadReport
 from dataforge.components.delivery import CursorStep
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError
 from dataforge.observability.log import timed
-from dataforge.runtime import again
+from dataforge.runtime import again, rejects
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.ledgers import built, place
 from dataforge.runtime.staging import Manifest, Staging
@@ -36,8 +36,12 @@ def run(
         staged = Manifest.from_json(manifest if turn == 0 else again.staged(config, context, turn))
         with context.scratch() as scratch:
             paths = staging.fetch(staged, scratch)
-            step = CursorStep.from_json(staging.contents(staged).extra.get("cursor"))
-            return load(config, index, ParquetRows(tuple(paths)), context, scratch, step), staged
+            extra = staging.contents(staged).extra
+            step = CursorStep.from_json(extra.get("cursor"))
+            aside = rejects.read(staging.fetch_rejects(staged, scratch))
+            read, _ = rejects.counts(extra, staged.rows)
+            handed: dict[str, Any] = {"digest": staged.digest, "rejects": aside, "rows_read": read}
+            return load(config, index, ParquetRows(tuple(paths)), context, scratch, step, **handed), staged
 
     with timed("load", dag_id=config.dag_id, run_id=context.run_id, destination=target.type) as done:
         report, staged = again.until_current(config, once)
@@ -54,12 +58,16 @@ def load(
     context: TaskContext,
     scratch: Path,
     step: CursorStep | None = None,
+    **handed: Any,
 ) -> LoadReport:
-    """Hand `incoming` to the destination at `index`; config errors get their place in the config."""
-    destination, handed = built(config, index, context, scratch)
+    """Hand `incoming` to the destination at `index`; config errors get their place in the config.
+
+    `handed` is what else the load must commit, by the names that LoadContext has for it.
+    """
+    destination, prepared = built(config, index, context, scratch)
     began = time.monotonic()
     try:
-        report = destination.load(incoming, replace(handed, cursor=step))
+        report = destination.load(incoming, replace(prepared, cursor=step, **handed))
     except ConfigError as error:
         raise error.under(*place(config, index)) from None
     return replace(report, seconds=time.monotonic() - began)

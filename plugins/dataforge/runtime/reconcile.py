@@ -97,6 +97,7 @@ def run(
     total = _Total()
     for config in pipelines:
         able = accountable(config)
+        # asked before the markers are read: a load that has succeeded by now has written its marker
         states = runs.states(config.dag_id, [load_task(config, index) for index in able]) if able else {}
         for index in able:
             target = target_name(config, index)
@@ -159,7 +160,7 @@ def compare(
     known = {marker.run_id for marker in markers}
     for run_id in _unmarked(states, known):
         began = runs.began(dag_id, run_id)
-        if began is not None and (began < since or began > now - SETTLED):
+        if began is not None and began < since:
             continue
         if not whole and ledger.load(run_id) is not None:
             continue

@@ -205,16 +205,7 @@ class Lines:
         for index, path in enumerate(paths):
             before: list[int] = []
             lines: list[Reject] = []
-            name = _file(path, paths)
-
-            def keep(
-                line: Malformed, lines: list[Reject] = lines, before: list[int] = before, name: str = name
-            ) -> None:
-                record = json.dumps({"line": line.text}, ensure_ascii=False)
-                lines.append(Reject("extract", line.cause, record, position=f"{name}line {line.line}"))
-                before.append(line.before)
-                self._stop_beyond_limit(lines)
-
+            keep = partial(self._keep, lines, before, _file(path, paths))
             copy = self._scratch / f"sound-{index}{path.suffix}"
             try:
                 sound = sift(path, copy, keep)

@@ -408,12 +408,13 @@ def _describe(parts: tuple[Path, ...], folder: Path, rows: Mapping[Path, int]) -
     with ThreadPoolExecutor(min(4, len(parts)) or 1) as pool:
         digests = list(pool.map(_sha256, parts))
     return tuple(
-        Part(path.name, path.stat().st_size, rows[path] if path in rows else _parquet_rows(path), digest)
+        Part(path.name, path.stat().st_size, rows[path] if path in rows else parquet_rows(path), digest)
         for path, digest in zip(parts, digests, strict=True)
     )
 
 
-def _parquet_rows(path: Path) -> int:
+def parquet_rows(path: Path) -> int:
+    """Return how many rows a Parquet file has, by its footer."""
     import pyarrow.parquet as pq
 
     return int(pq.read_metadata(path).num_rows)

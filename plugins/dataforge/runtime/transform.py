@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataforge.components.base import Files, JsonValue
+from dataforge.components.base import Files, JsonValue, Relation
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.observability.log import line, timed
-from dataforge.runtime import again
-from dataforge.runtime.compile import compile, scope
+from dataforge.runtime import again, rejects
+from dataforge.runtime.checks import CheckResult, evaluate, refuse_failed
+from dataforge.runtime.compile import Plan, compile, scope
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.extract import connect_for
 from dataforge.runtime.landing import land
 from dataforge.runtime.staging import Manifest, Staging
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from duckdb import DuckDBPyConnection
-
-    from dataforge.runtime.checks import CheckResult
 
 
 def run(
@@ -33,8 +32,6 @@ def run(
 
     Raises CheckFailed when a check of severity "fail" finds violations; nothing has been loaded then.
     """
-    from dataforge.runtime.engines.duckdb_ import write_parquet
-
     with ExitStack() as stack:
         done = stack.enter_context(timed("transform", dag_id=config.dag_id, run_id=context.run_id))
         scratch = stack.enter_context(context.scratch())
@@ -49,15 +46,119 @@ def run(
         columns = {
             name: land(con, name, Files("parquet", files), scratch=scratch).columns for name, files in paths.items()
         }
-        part = folder / "part-0.parquet"
-        rows = write_parquet(con, compile(config, columns, context.values), part)
-        results = check(config, con, part, context)
-        extra: dict[str, JsonValue] = {"checks": [asdict(result) for result in results]}
+        rows_read, aside = 0, []
+        for name, manifest in inputs.items():
+            read, _ = rejects.counts(staging.contents(manifest).extra, manifest.rows)
+            rows_read += read
+            for path in staging.fetch_rejects(manifest, scratch / f"rejects-{name}"):
+                aside.append(rejects.next_part(folder))
+                shutil.copyfile(path, aside[-1])
+        plan = compile(config, columns, context.values)
+        made = make(config, con, plan, folder, scratch, context, rows_read, aside)
+        extra: dict[str, JsonValue] = {
+            "checks": [asdict(result) for result in made.checks],
+            "rows_read": rows_read,
+            "rejected": made.rejected,
+        }
         if step is not None:
             extra["cursor"] = step.to_json()
-        manifest = attempt.publish([part], extra=extra)
-        done(rows_in=sum(one.rows for one in inputs.values()), rows=rows, bytes=manifest.bytes)
-    return manifest.to_json()
+        published = attempt.publish([made.part], extra=extra, rejects=made.rejects)
+        done(
+            rows_in=sum(one.rows for one in inputs.values()),
+            rows=published.rows,
+            bytes=published.bytes,
+            **({"rejected": made.rejected} if made.rejected else {}),
+        )
+    return published.to_json()
+
+
+@dataclass(frozen=True)
+class Made:
+    """The result of the transforms as a Parquet part, what the checks say, and the parts with rejects of all stages."""
+
+    part: Path
+    checks: tuple[CheckResult, ...]
+    rejects: tuple[Path, ...]
+    rejected: int
+
+
+def make(
+    config: PipelineConfig,
+    con: DuckDBPyConnection,
+    plan: Plan,
+    folder: Path,
+    scratch: Path,
+    context: TaskContext,
+    rows_read: int,
+    aside: Sequence[Path] = (),
+    *,
+    first: int = 0,
+) -> Made:
+    """Run the plan over its inputs, views that can be read more than once, and check the result; parts in `folder`.
+
+    `rows_read` counts the records of the sources, of which those in the parts `aside` were set aside before. `first`
+    is the index in the whole pipeline of the plan's first step. TerminalError when too many records were set aside in
+    all, CheckFailed when a check of severity "fail" is broken.
+    """
+    from dataforge.runtime.engines.duckdb_ import write_parquet
+
+    part = folder / "part-0.parquet"
+    limit = config.reject_limit
+    if not limit.enabled:
+        write_parquet(con, plan, part)
+        return Made(part, check(config, con, part, context), tuple(aside), len(rejects.read(aside)))
+    from dataforge.runtime.strain import steady, strain
+
+    parts = list(aside)
+    with steady(con):
+        plan, found = strain(con, plan, folder, scratch, first=first)
+        parts += found
+        rejects.refuse_too_many(limit, len(rejects.read(parts)), rows_read, parts)
+        write_parquet(con, plan, part)
+    part, results, found = _check_apart(config, con, part, folder, context, plan.result, first + len(plan.steps))
+    parts += found
+    rejected = len(rejects.read(parts))
+    rejects.refuse_too_many(limit, rejected, rows_read, parts)
+    refuse_failed(one for one in results if one.severity != "reject")
+    return Made(part, results, tuple(parts), rejected)
+
+
+def _check_apart(
+    config: PipelineConfig,
+    con: DuckDBPyConnection,
+    part: Path,
+    folder: Path,
+    context: TaskContext,
+    source: str,
+    step: int,
+) -> tuple[Path, tuple[CheckResult, ...], list[Path]]:
+    """Take the rows that break a check of severity "reject" out of the part, and hold the other checks against it."""
+    from dataforge.runtime.strain import write_breaking
+
+    values = scope(config, context.values)
+    result = land(con, _RESULT, Files("parquet", (part,)), scratch=folder)
+    found: dict[int, CheckResult] = {}
+    aside: list[Path] = []
+    rejecting = {index: one for index, one in enumerate(config.checks) if one.severity == "reject"}
+    if rejecting:
+        measured = evaluate(con, list(rejecting.values()), result.view, result.columns, values)
+        found = dict(zip(rejecting, measured, strict=True))
+        if broken := [config.checks[index] for index, one in found.items() if not one.passed]:
+            relation, kept = Relation(result.view, result.columns), folder / "part-1.parquet"
+            aside.append(write_breaking(con, broken, relation, folder, kept, values, source=source, step=step))
+            part.unlink()
+            part = kept
+            result = land(con, _RESULT, Files("parquet", (part,)), scratch=folder)
+    others = {index: one for index, one in enumerate(config.checks) if index not in rejecting}
+    if others:
+        measured = evaluate(con, list(others.values()), result.view, result.columns, values)
+        found |= dict(zip(others, measured, strict=True))
+    results = tuple(found[index] for index in sorted(found))
+    _log(results)
+    return part, results, aside
+
+
+_RESULT = "checked result"
 
 
 def check_results(manifest: Mapping[str, JsonValue], context: TaskContext) -> list[dict[str, JsonValue]]:
@@ -71,13 +172,18 @@ def check(config: PipelineConfig, con: DuckDBPyConnection, part: Path, context: 
     """Measure the config's checks on a Parquet file and log each; CheckFailed when one of severity "fail" is broken."""
     if not config.checks:
         return ()
-    from dataforge.runtime.checks import evaluate, refuse_failed
-
-    result = land(con, "checked result", Files("parquet", (part,)), scratch=part.parent)
+    result = land(con, _RESULT, Files("parquet", (part,)), scratch=part.parent)
     results = evaluate(con, config.checks, result.view, result.columns, scope(config, context.values))
+    _log(results)
+    refuse_failed(results)
+    return results
+
+
+def _log(results: Iterable[CheckResult]) -> None:
+    broken = {"fail": "check failed", "warn": "check warning", "reject": "check set rows aside"}
     for one in results:
         line(
-            "check" if one.passed else f"check {'failed' if one.severity == 'fail' else 'warning'}",
+            "check" if one.passed else broken[one.severity],
             level=logging.INFO if one.passed else logging.WARNING,
             check=one.check,
             violations=one.violations,
@@ -85,5 +191,3 @@ def check(config: PipelineConfig, con: DuckDBPyConnection, part: Path, context: 
             message=one.message,
             **({"examples": list(one.examples)} if one.examples else {}),
         )
-    refuse_failed(results)
-    return results

@@ -1,7 +1,7 @@
 """What a database can leave out by itself of a read by cursor: conditions on the query, as typed literals.
 
-They may let records through that are not wanted, never the reverse: the runtime filters exactly. So a text that does not
-fit the column's type gives no condition, and where a driver or database rounds, the bound is moved out by more than that.
+They may let records through that are not wanted, never the reverse: the runtime filters exactly. So a text that does
+not fit the column's type gives no condition, and where a driver or database rounds, the bound is moved out by more.
 """
 
 from __future__ import annotations
@@ -29,12 +29,17 @@ POSTGRES_TYPES = {
     "int8": "bigint",
     "numeric": "numeric",
     "float4": "real",
+    "real": "real",
     "float8": "double precision",
+    "double precision": "double precision",
     "date": "date",
     "timestamp": "timestamp",
+    "timestamp without time zone": "timestamp",
     "timestamptz": "timestamptz",
+    "timestamp with time zone": "timestamptz",
     "text": "text",
     "varchar": "text",
+    "character varying": "text",
 }
 """Types of PostgreSQL that a bound is pushed down to, and the type that its literal gets."""
 
@@ -44,6 +49,14 @@ def spelled(names: list[str], field: str) -> str | None:
     if field in names:
         return field
     return next((name for name in names if name.lower() == field.lower()), None)
+
+
+def sampled(query: str, dialect: str, rows: int) -> str:
+    """Return the query for the first rows of a query, in the dialect's own way to say so."""
+    from sqlglot import exp
+
+    select = exp.select("*").from_(exp.to_table(ROWS)).limit(rows).sql(dialect)
+    return select.replace(ROWS, f"(\n{query}\n) {ROWS}")
 
 
 def limited(query: str, dialect: str | None, column: str, bounds: CursorBounds, literal: Literals) -> str | None:
@@ -58,7 +71,7 @@ def limited(query: str, dialect: str | None, column: str, bounds: CursorBounds, 
     parts: list[exp.Expr] = []
     for value, kind in ((low, exp.GTE), (high, exp.LTE)):
         if value is not None:
-            place = name.copy()
+            place: exp.Expr = name.copy()
             if bounds_are_text(bounds) and dialect in _BINARY:
                 place = exp.Collate(this=place, expression=exp.to_identifier(_BINARY[dialect], quoted=True))
             parts.append(kind(this=place, expression=value))

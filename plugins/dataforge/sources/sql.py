@@ -19,7 +19,7 @@ from dataforge.components.lattice import Seen, see_values
 from dataforge.components.lifeline import Lifeline, Lined, lined
 from dataforge.components.registry import SOURCES
 from dataforge.errors import DataForgeError, Problem, TerminalError
-from dataforge.sources._pushdown import driver_literals, limited, spelled
+from dataforge.sources._pushdown import driver_literals, limited, sampled, spelled
 from dataforge.sources._query import QuerySourceConfig, prepare, query_problems
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ DIALECTS = {
 }
 """Airflow connection types to SQLGlot dialects; others are parsed as plain SQL."""
 
+SAMPLE_ROWS = 100
+"""Rows by which the driver shows how it gives the cursor field's values, before the query is limited to new ones."""
+
 
 class SqlConfig(QuerySourceConfig):
     """Config of the sql source."""
@@ -70,17 +73,14 @@ class SqlSource:
         with _open(connection, self.config.statement_timeout, context.log) as (con, lifeline):
             try:
                 with lifeline.within("the query"):
-                    names, rows = self._started(con, query, connection, context)
+                    names, rows, sample = self._started(con, query, connection, context)
                 left = context.sample
                 for batch in _chunks(rows, self.config.batch_rows, left, lifeline):
                     spool.add(names, batch)
                 if not spool.names:
                     spool.add(names, [])
-                    if context.cursor is not None:
-                        # nothing new tells no types; those of some old rows keep what reads the result working
-                        with lifeline.within("the query"):
-                            _, rows = _run(con, query)
-                            spool.see(rows(1000))
+                    # nothing new tells no types; those of older rows keep what reads the result working
+                    spool.see(sample)
             except DataForgeError:
                 raise
             except Exception as error:  # noqa: BLE001 each driver has errors of its own
@@ -89,22 +89,25 @@ class SqlSource:
 
     def _started(
         self, con: Any, query: str, connection: Connection, context: ExtractContext
-    ) -> tuple[list[str], Rows]:
-        """Run the query, limited to the cursor's bounds where the database takes them."""
+    ) -> tuple[list[str], Rows, Sequence[Sequence[Any]]]:
+        """Run the query, limited to the cursor's bounds where the database takes them.
+
+        Returns names, rows, and some rows from anywhere in the query when it was limited.
+        """
         bounds, dialect = context.cursor, DIALECTS.get(connection.type)
         if bounds is None or dialect is None or (bounds.lower is None and bounds.upper is None):
-            return _run(con, query)
-        names, rows = _run(con, query)
-        first = next(iter(rows(1)), None)
-        name = spelled(names, bounds.field)
-        if first is None or name is None:
-            return _run(con, query)
-        literals = driver_literals(first[names.index(name)], dialect, bounds)
-        query_within = limited(query, dialect, name, bounds, literals) if literals else None
-        if query_within is None:
-            return _run(con, query)
+            return *_run(con, query), ()
+        sample: Sequence[Sequence[Any]] = ()
         try:
-            return _run(con, query_within)
+            with closing(con.cursor()) as cursor:
+                cursor.execute(sampled(query, dialect, SAMPLE_ROWS))
+                names, sample = [str(column[0]) for column in cursor.description], cursor.fetchall()
+            name = spelled(names, bounds.field)
+            values = [row[names.index(name)] for row in sample] if name else []
+            example = next((value for value in values if value is not None), None)
+            literals = driver_literals(example, dialect, bounds)
+            if name and literals and (within := limited(query, dialect, name, bounds, literals)):
+                return *_run(con, within), sample
         except DataForgeError:
             raise
         except Exception as error:  # noqa: BLE001 each driver has errors of its own
@@ -112,7 +115,7 @@ class SqlSource:
             context.log("cursor not pushed down", reason=str(_explain(error, connection)))
             con.rollback()
             _read_only(con)
-            return _run(con, query)
+        return *_run(con, query), sample
 
     def _query(self, connection: Connection, context: ExtractContext) -> str:
         from sqlglot import exp
