@@ -33,6 +33,7 @@ from dataforge.components.base import (
     ExtractContext,
     Incoming,
     LoadContext,
+    LoadReport,
     Relation,
     RunValues,
     Scope,
@@ -274,17 +275,21 @@ class DestinationContract(ComponentContract):
     kind = "destination"
 
     def stored(self) -> list[dict[str, Any]]:
-        """Return the rows that are there now; none when there is no table or file yet."""
+        """Return the rows that are there now, without the run column; none when there is no table or file yet."""
         raise NotImplementedError
 
     def config_for(self, disposition: str) -> Mapping[str, Any]:
         """Return the config to use with a disposition."""
         return {**self.config, "write_disposition": disposition}
 
-    def load(self, disposition: str, incoming: Incoming, run: str, scratch: Path) -> None:
-        """Load rows as run `run` would."""
+    def load(
+        self, disposition: str, incoming: Incoming, run: str, scratch: Path, digest: str | None = None
+    ) -> LoadReport:
+        """Load rows as run `run` would, staged under the manifest `digest`."""
         model = self.registry.get(self.config["type"]).config.model_validate(self.config_for(disposition))
-        self.registry.build(model).load(incoming, LoadContext(lookup, scratch, run, "contract"))
+        context = LoadContext(lookup, scratch, run, "contract", run_id=run, digest=digest)
+        report: LoadReport = self.registry.build(model).load(incoming, context)
+        return report
 
     @pytest.fixture
     def table(self) -> pa.Table:
@@ -309,8 +314,24 @@ class DestinationContract(ComponentContract):
     def test_replace_leaves_only_the_last_run(self, table: pa.Table, tmp_path: Path) -> None:
         """Rows of earlier runs are gone."""
         self.load("replace", Rows(table), "run-1", tmp_path)
-        self.load("replace", Rows(table.slice(0, 10)), "run-2", tmp_path)
-        assert sorted(self.stored(), key=repr) == sorted(table.slice(0, 10).to_pylist(), key=repr)
+        self.load("replace", Rows(table.slice(0, 1500)), "run-2", tmp_path)
+        assert sorted(self.stored(), key=repr) == sorted(table.slice(0, 1500).to_pylist(), key=repr)
+
+    @pytest.mark.parametrize("disposition", ["append", "replace"])
+    def test_a_run_that_was_loaded_is_not_loaded_twice(self, disposition: str, table: pa.Table, tmp_path: Path) -> None:
+        """The same staged rows of the same run, as a retry after a lost answer brings them, change nothing."""
+        self.load(disposition, Rows(table), "run-1", tmp_path, digest="one")
+        report = self.load(disposition, Rows(table), "run-1", tmp_path, digest="one")
+        assert sorted(self.stored(), key=repr) == sorted(table.to_pylist(), key=repr)
+        assert report.already
+        assert report.rows == table.num_rows
+
+    @pytest.mark.parametrize("disposition", ["append", "replace"])
+    def test_a_run_done_again_replaces_its_own_rows(self, disposition: str, table: pa.Table, tmp_path: Path) -> None:
+        """A run that is cleared and extracts again puts its new rows in place of its old ones."""
+        self.load(disposition, Rows(table), "run-1", tmp_path, digest="one")
+        self.load(disposition, Rows(table.slice(0, 1500)), "run-1", tmp_path, digest="two")
+        assert sorted(self.stored(), key=repr) == sorted(table.slice(0, 1500).to_pylist(), key=repr)
 
     @pytest.mark.parametrize("disposition", ["append", "replace"])
     def test_a_load_that_breaks_changes_nothing(self, disposition: str, table: pa.Table, tmp_path: Path) -> None:

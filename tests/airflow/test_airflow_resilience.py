@@ -9,6 +9,7 @@ import urllib.error
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ def variable(airflow: Airflow) -> dict[str, Any] | None:
 
 def ended(airflow: Airflow, dag_id: str) -> tuple[str, str]:
     """Run a pipeline; return the state of its extract task and that task's log."""
-    body = {"logical_date": None, "conf": {}}
+    body: dict[str, Any] = {"logical_date": None, "conf": {}}
     run = airflow.api.post(f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"]
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run}"
     airflow.until("the run's end", lambda: airflow.api.get(path)["state"] in ("success", "failed"))
@@ -116,11 +117,11 @@ def test_tasks_share_a_breaker_through_a_variable_and_go_on_when_the_server_is_b
 def test_pipelines_that_write_one_duckdb_file_get_a_pool_and_never_collide(airflow: Airflow, numbers: Numbers) -> None:
     pool = "dataforge_duckdb_together.duckdb"
     names = [f"together_{number}" for number in range(4)]
-    rows = 400_000
+    lines = "".join(f"{number},word{number}\n" for number in range(300_000))
+    (airflow.configs / "many.csv").write_text(f"n,word\n{lines}")
     for name in names:
         target = {"type": "duckdb", "database": "together.duckdb", "table": name, "lock_timeout": "1ms"}
-        query = {"type": "sql", "query": f"select range as n, md5(range::text) as h from range({rows})"}
-        airflow.put(f"{name}.json", numbers(name, destination=target, transforms=[query]))
+        airflow.put(f"{name}.json", numbers(name, source={"type": "csv", "path": "many.csv"}, destination=target))
 
     def pooled() -> bool:
         return all(
@@ -132,7 +133,7 @@ def test_pipelines_that_write_one_duckdb_file_get_a_pool_and_never_collide(airfl
     found = airflow.api.get(f"/api/v2/pools/{pool}")
     assert found["slots"] == 1
     assert airflow.api.get(f"/api/v2/dags/{names[0]}/tasks/extract")["pool"] == "default_pool"
-    body = {"logical_date": None, "conf": {}}
+    body: dict[str, Any] = {"logical_date": None, "conf": {}}
     runs = {name: airflow.api.post(f"/api/v2/dags/{name}/dagRuns", body)["dag_run_id"] for name in names}
     spans = []
     for name, run in runs.items():
@@ -141,4 +142,4 @@ def test_pipelines_that_write_one_duckdb_file_get_a_pool_and_never_collide(airfl
         assert (task["pool"], task["try_number"]) == (pool, 1)
         spans.append((task["start_date"], task["end_date"]))
     spans.sort()
-    assert all(one[1] <= following[0] for one, following in zip(spans, spans[1:], strict=False))
+    assert all(one[1] <= following[0] for one, following in pairwise(spans))

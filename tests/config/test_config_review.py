@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from dataforge.config.findings import CODES
 from dataforge.config.pipeline import parse
 from dataforge.config.review import review
-from dataforge.errors import Problem
+from dataforge.errors import ConfigError, Problem
 
 Data = dict[str, Any]
 TABLE: Data = {"type": "postgres", "connection": "warehouse", "table": "orders"}
@@ -55,10 +56,18 @@ def test_options_of_replace_without_replace_have_no_effect() -> None:
 
 
 def test_a_merge_into_files_is_refused_with_the_way_out() -> None:
-    (problem,) = found(destination={"type": "parquet", "path": "orders/", "write_disposition": "merge"})
+    with pytest.raises(ConfigError, match="Choose a table destination"):
+        found(destination={"type": "parquet", "path": "orders/", "write_disposition": "merge"})
+
+
+def test_a_disposition_that_the_destination_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataforge.destinations.postgres import PostgresDestination
+
+    able = dataclasses.replace(PostgresDestination.capabilities, dispositions=frozenset({"append"}))
+    monkeypatch.setattr(PostgresDestination, "capabilities", able)
+    (problem,) = found(destination=MERGE)
     assert (problem.severity, problem.code) == ("error", "unsupported-disposition")
-    assert "merge into a table" in str(problem.suggestion)
-    assert problem.allowed == ("append", "replace")
+    assert (problem.suggestion, problem.allowed) == ("one of: append", ("append",))
 
 
 def test_replace_with_a_cursor_would_remove_what_was_loaded_before() -> None:

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from dataforge.destinations._table import RUN_COLUMN
 from dataforge.runtime.compile import read_arrow
 from dataforge.testing import DestinationContract
 
@@ -31,7 +32,8 @@ class TestDuckDB(DestinationContract):
 
     def stored(self) -> list[dict[str, Any]]:
         with closing(duckdb.connect(str(self.database), read_only=True)) as con:
-            return rows(con.sql("SELECT * FROM things"))
+            found = rows(con.sql("SELECT * FROM things"))
+        return [{name: value for name, value in row.items() if name != RUN_COLUMN} for row in found]
 
 
 class TestPostgres(DestinationContract):
@@ -56,7 +58,8 @@ class TestPostgres(DestinationContract):
 
         with dbapi.connect(self.uri) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT * FROM contracts.things")
-            return cursor.fetch_arrow_table().to_pylist()  # type: ignore[no-any-return]  # the driver has no types
+            found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
+            return [{name: value for name, value in row.items() if name != RUN_COLUMN} for row in found]
 
 
 class Files(DestinationContract):

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import pyarrow as pa
+
 from dataforge.components.base import Capabilities, DestinationConfig, Incoming, LoadContext, LoadReport
 from dataforge.components.delivery import (
     DeadLetter,
@@ -62,7 +64,11 @@ class MemoryDestination:
     def load(self, incoming: Incoming, context: LoadContext) -> LoadReport:
         """Load all rows, or raise and change nothing."""
         held = STORE.setdefault(context.target, Held())
-        rows = incoming.reader().read_all().to_pylist()
+        table = incoming.reader().read_all()
+        for index, column in enumerate(table.schema):
+            if column.type in (pa.timestamp("ns"), pa.timestamp("ns", "UTC")):  # Python has none as fine as these
+                table = table.set_column(index, column.name, table.column(index).cast(pa.int64()))
+        rows = table.to_pylist()
         step = context.cursor
         record = held.markers.get(context.run_key)
         if record is None and step is not None and step.mode == "advance":

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 
 from dataforge.components.delivery import ContractMode, CursorStep, Grade, Reject, RejectLimit, SchemaContract
 from dataforge.components.fields import ColumnName, DataType, Duration, Name
@@ -52,10 +52,10 @@ class SourceConfig(ComponentConfig):
         "above the greatest value that was loaded. That value is committed with the rows.",
         examples=["updated_at"],
     )
-    initial_value: str | int | float | None = Field(
+    initial_value: StrictStr | StrictInt | StrictFloat | None = Field(
         default=None, description="Where the first run begins (included); everything is read when not set."
     )
-    lookback: int | float | Duration | None = Field(
+    lookback: StrictInt | StrictFloat | Duration | None = Field(
         default=None,
         description="How far before the cursor each run reads again, for records that arrive late: a duration for a "
         "time, a number for a number. Records read twice need a primary key and write_disposition merge.",
@@ -344,7 +344,7 @@ class CheckQueries:
 
     `count` gives one row (violations bigint, checked bigint); `examples` gives violating rows, the caller limits them.
     A check that looks at each row alone gives `violates`, true for a row that breaks it, else false or null; only such
-    a check can have severity "reject". `says` is what is wrong with such a row, `column` the column at fault, if one is.
+    a check can have severity "reject". `says` is what is wrong with such a row, `column` the one column at fault.
     """
 
     count: exp.Query

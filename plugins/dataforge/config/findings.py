@@ -56,6 +56,7 @@ CODES: dict[str, str] = {
     "secret-in-config": "A value looks like a secret; secrets belong into an Airflow connection.",
     "unknown-param": "A ${params.…} that the config does not declare.",
     # columns, SQL and what a pipeline does as a whole
+    "contract-frozen": "A column would have to change, which the schema contract does not allow.",
     "constant": "An expression names no column where one is needed.",
     "duplicate-column": "A step would give two columns the same name.",
     "duplicate-destination": "Two destinations of one pipeline write the same table, file or folder.",
@@ -79,6 +80,7 @@ CODES: dict[str, str] = {
     "not-rejectable": "The check looks at many rows at once, so that no single row can be set aside for it.",
     "not-one": "Exactly one of several keys is needed.",
     "refused-by-airflow": "Airflow refuses what the config asks for.",
+    "reserved-column": "A column has a name that DataForge itself uses in the target.",
     "source-unreachable": "The source could not be asked for its columns.",
     "type-mismatch": "A type does not fit where it is used.",
     "unfit-column": "The column's type does not fit the destination's column.",

@@ -253,7 +253,7 @@ class _Attempt:
             )
 
     def _needs_stage(self, db: Tables, disposition: str, plan: ColumnPlan, *, small: bool) -> bool:
-        """Whether rows must be looked at in the database before they go into the target, or locks would be held long."""
+        """Whether rows are looked at or cast in the database before they go in, or locks would be held long."""
         casting = any(column.stage_type for column in plan.columns)
         return disposition.startswith("merge") or casting or (disposition == "replace" and db.stages and not small)
 

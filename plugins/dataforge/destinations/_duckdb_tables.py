@@ -71,7 +71,7 @@ class DuckdbTables:
         return self._db.execute(sql)
 
     def _table(self, sql: str) -> pa.Table:
-        """Return the result of a query by way of Arrow: DuckDB's own Python values for instants need another package."""
+        """Return the result of a query by way of Arrow: DuckDB's own values for instants need another package."""
         self._begin()
         found: pa.Table = self._db.sql(sql).to_arrow_table()
         return found

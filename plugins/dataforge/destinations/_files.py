@@ -42,7 +42,6 @@ from dataforge.destinations._file_place import (
     TEMPORARY,
     Bucket,
     Folder,
-    Place,
     sha256_of,
     sync,
 )
@@ -187,7 +186,7 @@ class FileDestination:
     def load(self, incoming: Incoming, context: LoadContext) -> LoadReport:
         """Write one file or part; it is there whole, with all that belongs to it, or as before."""
         load = FileLoad(self._book(context), self._terms(), context)
-        with _errors(load.book.place):
+        with _errors(load.book.place.named(load.book.file or f"{PART}{context.run_key}")):
             self._check_target(load.book)
             manifest, done = load.before()
             if done is not None:
@@ -220,7 +219,7 @@ class FileDestination:
     def ledger(self, context: LoadContext) -> Iterator[FileLedger]:
         """Open the ledger of a pipeline in this target."""
         book = self._book(context)
-        with _errors(book.place):
+        with _errors(book.place.url):
             yield FileLedger(book, pipeline_key(context.dag_id, context.target), context.target)
 
     def check(self, context: ExtractContext) -> str:
@@ -381,14 +380,14 @@ def refuse_foreign(target: str, format_: Format, head: bytes, tail: bytes) -> No
 
 
 @contextmanager
-def _errors(where: Place) -> Iterator[None]:
+def _errors(where: str) -> Iterator[None]:
     """Turn errors of the system into ours, with the place."""
     try:
         yield
     except DataForgeError:
         raise
     except OSError as error:
-        message = f"{error.filename or where.url}: {error.strerror or error}"
+        message = f"{where}: {error.strerror or error}"
         if error.errno in _TERMINAL or "Permission denied" in message:
             raise TerminalError(message) from None
         raise TransientError(message) from None

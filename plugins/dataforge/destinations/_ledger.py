@@ -291,13 +291,13 @@ class LedgerTables:
         if ids:
             which.append(f"id in ({', '.join(map(self.text, ids))})")
         rows = self.db.rows(
-            "select id, run_id, stage, reason, record, source, step, column_name, record_position, types_json, kept_at, "
-            f"replayed_by from {self.table(DEAD_LETTERS)} where {' and '.join(which)} "
+            "select id, run_id, stage, reason, record, source, step, column_name, record_position, types_json, "
+            f"kept_at, replayed_by from {self.table(DEAD_LETTERS)} where {' and '.join(which)} "
             f"order by kept_at, id limit {int(limit)}"
         )
         return [
-            DeadLetter(id_, run, Reject(*about[:4], int(about[4]), *about[5:]), instant_of(kept), by)
-            for id_, run, *about, kept, by in rows
+            DeadLetter(id_, run, Reject(stage, why, record, source, int(step), *rest), instant_of(kept), by)
+            for id_, run, stage, why, record, source, step, *rest, kept, by in rows
         ]
 
     def take_back_in(self, ids: Sequence[str], run_key: str) -> None:

@@ -13,7 +13,7 @@ from dataforge.components.base import Connection
 from dataforge.components.database import postgres_uri, without_secrets
 from dataforge.components.lifeline import Lifeline, Lined, lined
 from dataforge.destinations._columns import Outgoing
-from dataforge.errors import ConflictError, DataForgeError, ServerAway, TerminalError
+from dataforge.errors import DataForgeError, ServerAway, TerminalError
 
 
 class Session:

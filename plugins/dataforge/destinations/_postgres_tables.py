@@ -273,8 +273,9 @@ class PostgresTables:
         new = target.beside(f"{target.table[:50]}__dataforge_new")
         self.run(f"create table {self.quoted(new)} (like {self.quoted(target)} including all)")
         grants = self.session.rows(
-            "select privilege_type::text, case when grantee = 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) "
-            "end, is_grantable from pg_class, aclexplode(relacl) where oid = $1::oid and grantee <> relowner",
+            "select privilege_type::text, "
+             "case when grantee = 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end, is_grantable "
+             "from pg_class, aclexplode(relacl) where oid = $1::oid and grantee <> relowner",
             (target.oid,),
         )
         for right, grantee, grantable in grants:
@@ -364,7 +365,9 @@ _HANGING = {
         "select objid::regclass::text from pg_depend where refobjid = $1::oid and deptype = 'a' "
         "and classid = 'pg_class'::regclass and objid in (select oid from pg_class where relkind = 'S')"
     ),
-    "it is or has a partition": "select inhrelid::regclass::text from pg_inherits where $1::oid in (inhrelid, inhparent)",
+    "it is or has a partition": (
+        "select inhrelid::regclass::text from pg_inherits where $1::oid in (inhrelid, inhparent)"
+    ),
     "it belongs to another user": (
         "select pg_get_userbyid(relowner)::text from pg_class where oid = $1::oid "
         "and pg_get_userbyid(relowner) <> current_user"

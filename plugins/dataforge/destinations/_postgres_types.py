@@ -133,7 +133,8 @@ def _without_gaps(wire: Wire) -> Wire:
         if pc.list_flatten(array).null_count:
             raise MisfitError(
                 f"column {wire.name!r} holds an array with a null element, which adbc-driver-postgresql before 1.13 "
-                "would write as another value; install a newer one, or cast the column to json and the table's to jsonb",
+                "would write as another value; install a newer one, or cast the column to json and the table's to "
+                "jsonb",
                 wire.name,
             )
         return array

@@ -145,15 +145,14 @@ class DuckdbDestination:
         """Open the file; where there is none and no `new` one is to be made, an empty database in memory."""
         from dataforge.destinations._duckdb_tables import DuckdbTables, errors
 
-        with errors(path, self.config.table):
-            with self._alone(path):
-                lasting = new or path.exists()
-                db = self._connect(path, scratch) if lasting else _in_memory()
-                try:
-                    yield DuckdbTables(db, path, durable=lasting)
-                finally:
-                    # what was not committed is rolled back with the connection
-                    db.close()
+        with errors(path, self.config.table), self._alone(path):
+            lasting = new or path.exists()
+            db = self._connect(path, scratch) if lasting else _in_memory()
+            try:
+                yield DuckdbTables(db, path, durable=lasting)
+            finally:
+                # what was not committed is rolled back with the connection
+                db.close()
 
     @contextmanager
     def _alone(self, path: Path) -> Iterator[None]:

@@ -205,6 +205,7 @@ def connect_for(
         memory_mb=settings.memory_limit_mb,
         threads=settings.threads,
         ordered=order_matters(config),
+        straining=config.reject_limit.enabled,
     )
 
 

@@ -631,6 +631,8 @@ class _Json:
     def _land(self) -> Landed:
         keys = self._keys() if self.paths else []
         if not keys:
+            if self.lines is not None and self.lines.copies:
+                raise TerminalError(f"{_names(self.all_paths)}: no line is a record; nothing was loaded")
             raise NoRecordsError(f"{_names(self.all_paths)}: no record with a key in it")
         self.columns = dict(zip(unique_names(keys), keys, strict=True))
         # Keys that differ only in case are one name to the engine's reader; those are taken out one by one.

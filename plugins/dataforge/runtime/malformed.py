@@ -72,11 +72,8 @@ def sift_csv(
                 number, cause, fields = lines.number + 1, "", []
                 try:
                     fields = next(reader)
-                except _TooLongError:
-                    cause = "a quoted value has no closing quote"
-                except csv.Error as error:
-                    ended = "unexpected end" in str(error)
-                    cause = "a quoted value has no closing quote" if ended else f"it can't be read: {error}"
+                except (_TooLongError, csv.Error):
+                    cause = "a quoted value is not closed, or a quote inside it is not doubled"
                 if cause:
                     wrong = lines.first_only()
                 elif header or len(fields) == width:

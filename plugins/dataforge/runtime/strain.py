@@ -323,7 +323,9 @@ def breaks(queries: CheckQueries) -> exp.Expr:
     from sqlglot import exp
 
     assert queries.violates is not None
-    return exp.Coalesce(this=exp.Try(this=queries.violates.copy()), expressions=[_raises(queries.violates)])
+    broken = exp.Coalesce(this=queries.violates.copy(), expressions=[exp.false()])
+    # an error leaves the whole of TRY null, which a null of the check itself does not
+    return exp.Coalesce(this=exp.Try(this=broken), expressions=[exp.true()])
 
 
 def write_breaking(

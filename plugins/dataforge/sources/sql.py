@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from dataforge.components import retry
 from dataforge.components.base import Batches, Connection, ExtractContext
-from dataforge.components.database import without_secrets
+from dataforge.components.dbapi import DIALECTS, connect, driver_of, explain
 from dataforge.components.lattice import Seen, see_values
-from dataforge.components.lifeline import Lifeline, Lined, lined
+from dataforge.components.lifeline import Lifeline, Lined
 from dataforge.components.registry import SOURCES
 from dataforge.errors import DataForgeError, Problem, TerminalError
 from dataforge.sources._pushdown import driver_literals, limited, sampled, spelled
@@ -24,28 +23,6 @@ from dataforge.sources._query import QuerySourceConfig, prepare, query_problems
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-DIALECTS = {
-    "clickhouse": "clickhouse",
-    "databricks": "databricks",
-    "drill": "drill",
-    "druid": "druid",
-    "duckdb": "duckdb",
-    "exasol": "exasol",
-    "gcpbigquery": "bigquery",
-    "hiveserver2": "hive",
-    "mssql": "tsql",
-    "mysql": "mysql",
-    "oracle": "oracle",
-    "postgres": "postgres",
-    "presto": "presto",
-    "redshift": "redshift",
-    "snowflake": "snowflake",
-    "sqlite": "sqlite",
-    "teradata": "teradata",
-    "trino": "trino",
-}
-"""Airflow connection types to SQLGlot dialects; others are parsed as plain SQL."""
 
 SAMPLE_ROWS = 100
 """Rows by which the driver shows how it gives the cursor field's values, before the query is limited to new ones."""
@@ -84,7 +61,7 @@ class SqlSource:
             except DataForgeError:
                 raise
             except Exception as error:  # noqa: BLE001 each driver has errors of its own
-                raise _explain(error, connection) from None
+                raise explain(error, connection) from None
         return Batches(spool.reader())
 
     def _started(
@@ -112,7 +89,7 @@ class SqlSource:
             raise
         except Exception as error:  # noqa: BLE001 each driver has errors of its own
             # a query that can't stand within another one, such as with ORDER BY in some databases, is read whole
-            context.log("cursor not pushed down", reason=str(_explain(error, connection)))
+            context.log("cursor not pushed down", reason=str(explain(error, connection)))
             con.rollback()
             _read_only(con)
         return *_run(con, query), sample
@@ -147,7 +124,7 @@ class SqlSource:
             except DataForgeError:
                 raise
             except Exception as error:  # noqa: BLE001 each driver has errors of its own
-                raise _explain(error, connection) from None
+                raise explain(error, connection) from None
         return dict.fromkeys(names, "")
 
 
@@ -168,32 +145,12 @@ def _chunks(rows: Rows, size: int, left: int | None, lifeline: Lifeline) -> Iter
 
 def _connect(connection: Connection, limit: timedelta | None, log: Callable[..., None]) -> Lined[Any]:
     """Return a DB-API connection through the connection's Airflow hook, set to read only where the driver can."""
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
-    from airflow.sdk import BaseHook
 
-    try:
-        hook = BaseHook.get_hook(connection.id)
-    except Exception as error:  # noqa: BLE001 each driver has errors of its own
-        raise TerminalError(
-            f"connection {connection.id!r} of type {connection.type!r} has no usable hook: "
-            f"{without_secrets(str(error), connection)}"
-        ) from None
-    if not isinstance(hook, DbApiHook):
-        raise TerminalError(f"connection {connection.id!r} of type {connection.type!r} is no database")
+    def prepare(_hook: Any, con: Any) -> None:
+        _read_only(con)
+        _limit(con, limit)
 
-    def connect() -> Lined[Any]:
-        try:
-            made = lined(connection.id, hook.get_conn, limit)
-            with made.lifeline.within("the first statement"):
-                _read_only(made.connection)
-                _limit(made.connection, limit)
-        except DataForgeError:
-            raise
-        except Exception as error:  # noqa: BLE001 each driver has errors of its own
-            raise _explain(error, connection, connecting=True) from None
-        return made
-
-    return retry.connecting(connect, connection.id, log)
+    return connect(connection, limit, log, prepare)
 
 
 @contextmanager
@@ -206,13 +163,8 @@ def _open(connection: Connection, limit: timedelta | None, log: Callable[..., No
         made.lifeline.close()
 
 
-def _driver(con: Any) -> str:
-    """Return the driver's package; Airflow wraps some connections, so the attribute they wrap counts too."""
-    return type(getattr(con, "conn", None) or con).__module__.split(".")[0]
-
-
 def _read_only(con: Any) -> None:
-    driver = _driver(con)
+    driver = driver_of(con)
     if driver == "sqlite3":
         con.execute("PRAGMA query_only = ON")
     elif driver == "psycopg2":
@@ -229,7 +181,7 @@ def _read_only(con: Any) -> None:
 
 def _limit(con: Any, limit: timedelta | None) -> None:
     """Tell the server the longest time of a statement, where it can be told; elsewhere the lifeline alone keeps it."""
-    driver = _driver(con)
+    driver = driver_of(con)
     if limit is None or driver not in ("psycopg2", "psycopg", "MySQLdb", "pymysql", "mysql"):
         return
     milliseconds = max(1, int(limit.total_seconds() * 1000))
@@ -240,7 +192,7 @@ def _limit(con: Any, limit: timedelta | None) -> None:
 
 def _run(con: Any, query: str) -> tuple[list[str], Rows]:
     """Run the query on one cursor, on the server where the driver can; return column names and a way to fetch."""
-    driver = _driver(con)
+    driver = driver_of(con)
     if driver in ("psycopg2", "psycopg"):
         cursor = con.cursor("dataforge")
     elif driver == "MySQLdb":
@@ -262,17 +214,6 @@ def _run(con: Any, query: str) -> tuple[list[str], Rows]:
         return [*head, *cursor.fetchmany(count - len(head))] if head else cursor.fetchmany(count)
 
     return names, fetch
-
-
-def _explain(error: Exception, connection: Connection, *, connecting: bool = False) -> DataForgeError:
-    text = without_secrets(
-        str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, connection
-    )
-    verdict = retry.of_driver(error, connecting=connecting)
-    state = str(getattr(error, "pgcode", None) or getattr(error, "sqlstate", None) or "")
-    return retry.error_for(
-        verdict, f"connection {connection.id!r}: {text}", connection.id, retry.pause(str(error), state)
-    )
 
 
 class _Spool:

@@ -30,12 +30,19 @@ Compression = Literal["snappy", "zstd", "lz4"]
 
 
 def connect(
-    scratch: Path, *, readable: Iterable[Path] = (), memory_mb: int = 192, threads: int = 2, ordered: bool = True
+    scratch: Path,
+    *,
+    readable: Iterable[Path] = (),
+    memory_mb: int = 192,
+    threads: int = 2,
+    ordered: bool = True,
+    straining: bool = False,
 ) -> duckdb.DuckDBPyConnection:
     """Return an in-memory database that spills to `scratch` and can open only `scratch` and the `readable` places.
 
     A folder opens everything below it, a file only itself; both must be absolute. Instants are shown in UTC. Without
-    `ordered`, rows may come out in another order than they were read, faster and in less memory.
+    `ordered`, rows may come out in another order than they were read, faster and in less memory. With `straining`,
+    rows for which an expression can't be computed can be told (`runtime.strain`).
     """
     import duckdb
 
@@ -49,6 +56,8 @@ def connect(
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
             "allow_persistent_secrets": "false",
+            # it computes what two expressions share outside of their TRY, where an error ends the query
+            **({"disabled_optimizers": "common_subexpressions"} if straining else {}),
         }
     )
     places = list(readable)
