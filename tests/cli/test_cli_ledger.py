@@ -249,13 +249,26 @@ class TestDeadLetters:
         shop.config(dead_letters={"max_share": 0.9})
         code, out, err = shop("dead-letters", "replay", path, "--all")
         assert code == 0, err
-        assert "1 dead letters replayed" in out
+        assert "1 dead letters replayed, 1 rows loaded" in out
         assert shop.count() == 2
         assert shop.json("dead-letters", "list", path)["targets"][0]["dead_letters"] == []
         (target,) = shop.json("dead-letters", "list", path, "--all")["targets"]
         assert target["dead_letters"][0]["replayed_by"]
         assert "no dead letters that were not replayed" in shop("dead-letters", "replay", path, "--all")[1]
         assert shop.count() == 2
+
+    @pytest.mark.parametrize("files", [False, True], ids=["table", "files"])
+    def test_those_of_a_load_that_was_taken_back_are_not_replayed(self, shop: Shop, run: Run, files: bool) -> None:
+        path = shop.config(**self.SETTINGS)
+        if files:
+            path.write_text(json.dumps({**json.loads(path.read_text()), "destination": {"type": "csv", "path": "o/"}}))
+        run(path)
+        assert shop.json("dead-letters", "list", path)["targets"][0]["dead_letters"]
+        code, _, err = shop("undo", path, shop.runs(path)[0], "--yes")
+        assert code == 0, err
+        code, out, err = shop("dead-letters", "replay", path, "--all")
+        assert (code, "no dead letters that were not replayed" in out) == (0, True), err
+        assert len(shop.runs(path)) == 1
 
     def test_a_replay_wants_to_know_of_which(self, shop: Shop) -> None:
         code, _, err = shop("dead-letters", "replay", shop.config())

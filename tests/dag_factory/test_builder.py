@@ -8,6 +8,7 @@ from typing import Any
 import pendulum
 import pytest
 
+from dataforge.components.base import RunValues
 from dataforge.config.pipeline import parse
 from dataforge.errors import CheckFailed, CheckFailure, ConfigError, Problem, TerminalError, TransientError
 
@@ -234,7 +235,7 @@ def test_only_transient_errors_are_tried_again_and_all_are_told_by_their_text_al
     def stage(_: object) -> dict[str, Any]:
         raise raised
 
-    monkeypatch.setattr(context, "from_airflow", lambda: None)
+    monkeypatch.setattr(context, "from_airflow", lambda: context.TaskContext("d", "r", RunValues()))
     with pytest.raises(AirflowException) as caught:
         attempt(stage)
     assert str(caught.value) == expected

@@ -157,9 +157,7 @@ def test_a_database_that_refuses_leaves_the_dags_without_pools_until_it_does_not
     assert FILE in stub(bundle, "a")
 
 
-def test_the_setting_switches_pools_off(
-    folder: Path, airflow_pools: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_setting_switches_pools_off(folder: Path, airflow_pools: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__DATAFORGE__TARGET_POOLS", "false")
     get_settings.cache_clear()
     put(folder, pipeline("a"), pipeline("b"))

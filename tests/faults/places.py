@@ -65,6 +65,7 @@ class World:
     database: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
     manifest: Any = None
+    api: str = ""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -80,6 +81,7 @@ class World:
         if self.kind == "parquet":
             target.pop("allow_shrink", None)
         source = {"type": "parquet", "path": "in.parquet", **changes.pop("source", {})}
+        source = {name: value for name, value in source.items() if value is not None}
         return {"dag_id": "faults", "source": source, "destination": target, **changes}
 
     @property
@@ -94,6 +96,8 @@ class World:
             "AIRFLOW__DATAFORGE__BREAKER_SECONDS": "0",
             "AIRFLOW__DATAFORGE__CONNECT_SECONDS": "5",
         }
+        if self.api:
+            made["AIRFLOW_CONN_API"] = json.dumps({"conn_type": "http", "host": self.api})
         if self.server is not None:
             login = {
                 "conn_type": "postgres",

@@ -1,4 +1,4 @@
-"""A destination in the memory of the test's process that keeps the whole protocol of a ledger: fence, marker, cursor."""
+"""A destination in the memory of the test's process, with the whole protocol of a ledger: fence, marker, cursor."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class MemoryLedger:
         """Return all markers."""
         return list(self.held.markers.values())[:limit]
 
-    def set_cursor(self, cursor: Mapping[str, Any] | None, actor: str) -> None:  # noqa: ARG002 nobody is told
+    def set_cursor(self, cursor: Mapping[str, Any] | None, actor: str) -> None:
         """Set the cursor."""
         self.held.state = State(self.held.state.epoch + 1, cursor)
 

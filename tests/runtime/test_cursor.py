@@ -64,8 +64,9 @@ def pipeline(
 
 
 def write(folder: Path, query: str, name: str = "data.parquet") -> None:
-    duckdb.sql("SET TimeZone = 'UTC'")
-    duckdb.sql(query).write_parquet(str(folder / name))
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(f"COPY ({query}) TO '{folder / name}' (FORMAT parquet)")
 
 
 def rows(folder: Path, type_: str, *values: tuple[int, str | None]) -> None:
@@ -96,8 +97,9 @@ def ids() -> list[int]:
 
 
 def position(source: str = "source") -> Mapping[str, Any]:
-    assert held().state.cursor is not None
-    found: Mapping[str, Any] = held().state.cursor[source]
+    cursor_ = held().state.cursor
+    assert cursor_ is not None
+    found: Mapping[str, Any] = cursor_[source]
     return found
 
 
@@ -252,7 +254,13 @@ class TestTypes:
         config = pipeline(source={"columns": {"n": "timestamptz"}})
         rows(configs, "VARCHAR", (1, "2025-06-01T12:00:00+02:00"))
         run(config)
-        rows(configs, "VARCHAR", (1, "2025-06-01T12:00:00+02:00"), (2, "2025-06-01T10:30:00Z"), (3, "2025-06-01T11:59:00+02:00"))
+        rows(
+            configs,
+            "VARCHAR",
+            (1, "2025-06-01T12:00:00+02:00"),
+            (2, "2025-06-01T10:30:00Z"),
+            (3, "2025-06-01T11:59:00+02:00"),
+        )
         run(config)
         assert ids() == [1, 2]
 
@@ -340,9 +348,7 @@ class TestNulls:
 
 
 class TestTies:
-    def test_too_many_records_with_one_value_are_refused(
-        self, configs: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_too_many_records_with_one_value_are_refused(self, configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cursor, "MAX_TIES", 3)
         rows(configs, "INTEGER", *((n, "7") for n in range(4)))
         with pytest.raises(TerminalError, match=r"4 records have the same, greatest value '7'.*at most 3.*merge"):
@@ -427,7 +433,10 @@ class TestWindow:
     def test_a_backfill_reads_its_interval_and_moves_nothing(
         self, configs: Path, execution: str, type_: str, inside: list[str], outside: list[str]
     ) -> None:
-        values = [*((n, value) for n, value in enumerate(inside)), *((100 + n, value) for n, value in enumerate(outside))]
+        values = [
+            *((n, value) for n, value in enumerate(inside)),
+            *((100 + n, value) for n, value in enumerate(outside)),
+        ]
         rows(configs, type_, *values)
         self.scoped(pipeline(), "backfill", execution)
         assert ids() == list(range(len(inside)))
@@ -657,8 +666,8 @@ class Model:
         typed = "TIMESTAMP '2025-01-01' + to_hours(n::INTEGER)" if self.type.startswith("TIME") else "n"
         typed = "DATE '2025-01-01' + n::INTEGER" if self.type == "DATE" else typed
         con.execute(
-            f"CREATE OR REPLACE VIEW source AS SELECT id, CAST({typed} AS {self.type}) AS n, b FROM (VALUES {listed}) AS t(id, n, b)"
-            + ("" if self.records else " WHERE false")
+            f"CREATE OR REPLACE VIEW source AS SELECT id, CAST({typed} AS {self.type}) AS n, b "
+            f"FROM (VALUES {listed}) AS t(id, n, b) WHERE {'true' if self.records else 'false'}"
         )
         columns = {row[0]: row[1] for row in con.execute("DESCRIBE source").fetchall()}
         reading = cursor.Reading("source", config, step)

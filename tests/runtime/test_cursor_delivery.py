@@ -25,6 +25,10 @@ from dataforge.settings import get_settings
 Sql = Callable[[str], list[tuple[Any, ...]]]
 UTC = timezone.utc
 SOURCE = {"type": "postgres", "connection": "warehouse", "table": "shop.orders", "cursor_field": "at"}
+GROWTH = (
+    "INSERT INTO shop.orders SELECT g, timestamptz '{start}' + g * interval '1 s', g "
+    "FROM generate_series({first}, {last}) AS s(g)"
+)
 DESTINATIONS: dict[str, dict[str, Any]] = {
     "postgres": {"type": "postgres", "connection": "warehouse", "table": "shop.target"},
     "duckdb": {"type": "duckdb", "table": "target"},
@@ -158,7 +162,7 @@ def test_a_run_that_was_overtaken_ends_right_by_itself(sql: Sql, home: Path, to:
 
 def test_many_runs_at_once_bring_every_record_once(sql: Sql, home: Path) -> None:
     config = pipeline("postgres")
-    sql("INSERT INTO shop.orders SELECT g, timestamptz '2025-01-01' + g * interval '1 s', g FROM generate_series(1,50) g")
+    sql(GROWTH.format(start="2025-01-01", first=1, last=50))
     failed: list[BaseException] = []
 
     def one(name: str) -> None:
@@ -174,7 +178,7 @@ def test_many_runs_at_once_bring_every_record_once(sql: Sql, home: Path) -> None
     threads = [Thread(target=one, args=(f"run{n}",)) for n in range(4)]
     for thread in threads:
         thread.start()
-    sql("INSERT INTO shop.orders SELECT g, timestamptz '2025-02-01' + g * interval '1 s', g FROM generate_series(51,80) g")
+    sql(GROWTH.format(start="2025-02-01", first=51, last=80))
     for thread in threads:
         thread.join()
     run(config, "last")

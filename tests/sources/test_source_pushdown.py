@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def ids(context: ExtractContext, bounds: CursorBounds | None, type_: str, **conf
     source = component.cls(component.config.model_validate({"type": type_, "connection": "shop_db", **config}))
     extracted = source.extract(replace(context, cursor=bounds))
     assert isinstance(extracted, Batches)
-    return sorted(extracted.reader.read_all()["id"].to_pylist())
+    return sorted(row["id"] for row in extracted.reader.read_all().to_pylist())
 
 
 class TestPostgres:
@@ -158,7 +159,9 @@ class TestSql:
         component = SOURCES.get("sql")
         source = component.cls(component.config.model_validate({"type": "sql", "connection": "shop_db", "table": "t"}))
         bounds = CursorBounds("n", "1000", None, "BIGINT", nulls=False)
-        found = source.extract(replace(context(shop), cursor=bounds)).reader.read_all()
+        extracted = source.extract(replace(context(shop), cursor=bounds))
+        assert isinstance(extracted, Batches)
+        found = extracted.reader.read_all()
         assert found.num_rows == 0
         assert [str(field.type) for field in found.schema][:3] == ["int64", "int64", "double"]
 
@@ -172,10 +175,8 @@ class TestSql:
         assert "(\nselect 1 as n\n) dataforge_rows" in text
 
     def test_a_bound_on_a_clock_is_moved_out_by_more_than_a_driver_rounds(self) -> None:
-        from datetime import datetime
-
         bounds = CursorBounds("at", "2025-01-01 00:00:00.9", None, "TIMESTAMP")
-        literals = driver_literals(datetime(2025, 1, 1), "mysql", bounds)  # noqa: DTZ001 as drivers give it
+        literals = driver_literals(datetime(2025, 1, 1), "mysql", bounds)
         assert literals is not None
         found = limited("select 1", "mysql", "at", bounds, literals)
         assert found is not None
@@ -206,9 +207,17 @@ class TestHttp:
     @pytest.mark.parametrize(
         ("text", "bounds", "expected"),
         [
-            ("${cursor}", CursorBounds("at", "2025-01-01 02:00:00+00", None, "TIMESTAMPTZ"), "2025-01-01T02:00:00+00:00"),
+            (
+                "${cursor}",
+                CursorBounds("at", "2025-01-01 02:00:00+00", None, "TIMESTAMPTZ"),
+                "2025-01-01T02:00:00+00:00",
+            ),
             ("${cursor}", CursorBounds("at", "2025-01-01 02:00:00", None, "TIMESTAMP"), "2025-01-01T02:00:00"),
-            ("${cursor:%Y-%m-%dT%H:%M:%SZ}", CursorBounds("at", "2025-01-01 02:00:00.9+00", None, "TIMESTAMPTZ"), "2025-01-01T02:00:00Z"),
+            (
+                "${cursor:%Y-%m-%dT%H:%M:%SZ}",
+                CursorBounds("at", "2025-01-01 02:00:00.9+00", None, "TIMESTAMPTZ"),
+                "2025-01-01T02:00:00Z",
+            ),
             ("gt:${cursor}", CursorBounds("at", "2025-01-01", None, "DATE"), "gt:2025-01-01"),
             ("${cursor}", CursorBounds("at", "17", None, "BIGINT"), "17"),
             ("${cursor}", CursorBounds("at", "2024-01-01", None, ""), "2024-01-01"),
@@ -224,9 +233,7 @@ class TestHttp:
         query, _ = sent(bounds, query={"since": text, "status": "paid", "p": "${params.p}"})
         assert query == {"since": expected, "status": "paid", "p": "x"}
 
-    def test_without_a_place_the_parameter_is_left_out(
-        self, sent: Callable[..., tuple[dict[str, str], Any]]
-    ) -> None:
+    def test_without_a_place_the_parameter_is_left_out(self, sent: Callable[..., tuple[dict[str, str], Any]]) -> None:
         for bounds in (None, CursorBounds("at")):
             query, _ = sent(bounds, query={"since": "${cursor}", "status": "paid", "all": ["${cursor}", "b"]})
             assert query == {"status": "paid", "all": "b"}
@@ -253,7 +260,10 @@ class TestHttp:
         [
             ({"type": "csv", "path": "a-${cursor}.csv"}, ("source", "path")),
             ({"type": "postgres", "connection": "c", "query": "select ${cursor}"}, ("source", "query")),
-            ({"type": "http", "connection": "c", "endpoint": "/a/${cursor}", "cursor_field": "a"}, ("source", "endpoint")),
+            (
+                {"type": "http", "connection": "c", "endpoint": "/a/${cursor}", "cursor_field": "a"},
+                ("source", "endpoint"),
+            ),
         ],
     )
     def test_elsewhere_it_is_a_located_problem(self, source: dict[str, Any], path: tuple[str, ...]) -> None:
@@ -298,7 +308,9 @@ def test_the_log_says_when_a_database_takes_no_bounds(
         con.execute("create table t (id integer)")
         con.execute("insert into t values (1), (2)")
         con.commit()
-    monkeypatch.setattr("dataforge.sources.sql.sampled", lambda query, dialect, rows: f"select * from ({query}")  # noqa: ARG005
-    found = ids(context(Connection("shop_db", "sqlite", str(path))), CursorBounds("id", "2", None, "BIGINT"), "sql", table="t")
+    monkeypatch.setattr("dataforge.sources.sql.sampled", lambda query, dialect, rows: f"select * from ({query}")
+    found = ids(
+        context(Connection("shop_db", "sqlite", str(path))), CursorBounds("id", "2", None, "BIGINT"), "sql", table="t"
+    )
     assert found == [1, 2]
     assert "cursor not pushed down" in [message for message, _ in log]

@@ -173,7 +173,8 @@ def _run_values(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=_instant,
         metavar=("START", "END"),
-        help="data interval: dates or ISO 8601 instants, UTC unless they say otherwise",
+        help="data interval: dates or ISO 8601 instants, UTC unless they say otherwise; of a source with a "
+        "cursor_field the records of the interval alone are read, and the cursor stays",
     )
 
 

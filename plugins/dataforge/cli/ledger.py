@@ -248,13 +248,32 @@ def dead_letters_replay(arguments: argparse.Namespace) -> int:
     done = []
     for index in chosen.indexes:
         letters = [letter for letter in _letters(chosen, index, arguments) if not letter.replayed_by]
+        gone = _taken_back(chosen, index, letters)
+        if gone:
+            runs = ", ".join(sorted(gone))
+            print(
+                f"{chosen.name(index)}: left out are dead letters of loads that were taken back: {runs}",
+                file=sys.stderr,
+            )
+        letters = [letter for letter in letters if letter.run_id not in gone]
         if not letters:
             _say(arguments, f"{chosen.name(index)}: no dead letters that were not replayed yet")
             continue
-        report = replay(chosen.config, letters, chosen.context)
-        done.append(chosen.about(index, letters=len(letters), report=report))
-        _say(arguments, f"{chosen.name(index)}: {len(letters):,} dead letters replayed")
+        reports = replay(chosen.config, letters, chosen.context, index=index)
+        done.append(chosen.about(index, letters=len(letters), loads=reports))
+        rows, again = (sum(int(report[key]) for report in reports) for key in ("rows", "rejected"))
+        _say(
+            arguments,
+            f"{chosen.name(index)}: {len(letters):,} dead letters replayed, {rows:,} rows loaded"
+            + (f", {again:,} set aside again" if again else ""),
+        )
     return _finish(arguments, chosen, targets=done)
+
+
+def _taken_back(chosen: Chosen, index: int, letters: list[DeadLetter]) -> set[str]:
+    """Return the runs of these letters that were undone: the next run reads their records again."""
+    with chosen.ledger(index) as ledger:
+        return {run for run in {letter.run_id for letter in letters} if ledger.load(run) is None}
 
 
 def _chosen(arguments: argparse.Namespace) -> Chosen:

@@ -49,7 +49,9 @@ class SourceConfig(ComponentConfig):
     cursor_field: ColumnName | None = Field(
         default=None,
         description="Column that only grows, such as a change time or serial number: each run then reads only records "
-        "above the greatest value that was loaded. That value is committed with the rows.",
+        "above the greatest value that was loaded, and those with that very value which came later. The value is "
+        "committed with the rows. Times are compared as instants, in UTC where they have no offset; text only where "
+        "'columns' says that it is text. A backfill reads the records of its interval and leaves the value as it is.",
         examples=["updated_at"],
     )
     initial_value: StrictStr | StrictInt | StrictFloat | None = Field(

@@ -165,6 +165,7 @@ _BUSY = re.compile(
     r"ORA-00054|ORA-01555|try again|throttl",
     re.IGNORECASE,
 )
+_SQLITE_DISK = re.compile(r"disk is full|disk I/O error", re.IGNORECASE)
 _CONFLICT = re.compile(r"deadlock|could not serialize|serialization failure|ORA-00060|ORA-08177", re.IGNORECASE)
 _VENDOR_AWAY = re.compile(r"ORA-(0311[34]|03135|125\d\d|12170|0103[34]|01089)|DPY-(4011|6005)|TNS-", re.IGNORECASE)
 _MYSQL: dict[int, Verdict] = {
@@ -195,7 +196,7 @@ def of_driver(error: BaseException, *, connecting: bool = False) -> Verdict:
     state = str(getattr(error, "pgcode", None) or getattr(error, "sqlstate", None) or "")
     module = type(error).__module__.split(".")[0]
     if module == "sqlite3":
-        return "again" if _BUSY.search(text) else "terminal"
+        return "again" if _BUSY.search(text) or _SQLITE_DISK.search(text) else "terminal"
     if state and state not in ("HY000", "00000"):
         return of_sqlstate(state)
     code = error.args[0] if error.args else None

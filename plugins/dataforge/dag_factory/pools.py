@@ -115,19 +115,18 @@ class TargetPools:
 
     def _read(self, con: sqlite3.Connection, paths: set[str] | None) -> None:
         """Note which slots the pipelines of these files want; of all files for None."""
+        query = "SELECT path, dag_id, text FROM pipelines WHERE in_force AND text != ''"
         if paths is None:
             con.execute("DELETE FROM slots")
-        for path in paths or ():
-            con.execute("DELETE FROM slots WHERE path = ?", (path,))
-        rows = con.execute("SELECT path, dag_id, text FROM pipelines WHERE in_force AND text != ''")
-        for path, dag_id, text in rows.fetchall():
-            if paths is None or path in paths:
-                data = json.loads(text)
-                runs = max(1, int(data.get("max_active_runs") or 1))
-                con.executemany(
-                    "INSERT INTO slots VALUES (?, ?, ?, ?, ?)",
-                    [(path, dag_id, place, slot, runs) for place, slot in _slots_of(data).items()],
-                )
+            rows = con.execute(query).fetchall()
+        else:
+            con.executemany("DELETE FROM slots WHERE path = ?", [(path,) for path in paths])
+            rows = [row for path in paths for row in con.execute(f"{query} AND path = ?", (path,))]
+        for path, dag_id, text in rows:
+            data = json.loads(text)
+            runs = max(1, int(data.get("max_active_runs") or 1))
+            found = [(path, dag_id, place, slot, runs) for place, slot in _slots_of(data).items()]
+            con.executemany("INSERT INTO slots VALUES (?, ?, ?, ?, ?)", found)
 
     def _ensure(self, con: sqlite3.Connection, needed: set[str], known: set[str]) -> set[str]:
         self._ask_at = time.monotonic() + ASK_AGAIN_SECONDS

@@ -140,6 +140,8 @@ class _Attempt:
         names = ahead.schema.names
         if target.schema_exists:
             db.check_rights(target, names, disposition)
+        if not db.transactional_ddl:
+            self._refuse_before(target, ledger)
         self._make_schemas(db, target, ledger)
         ledger.prepare()
         if (record := ledger.load(context.run_key)) and self._is_done(record):
@@ -165,31 +167,29 @@ class _Attempt:
             sieve=sieve,
         )
         stage: Stage | None = None
-        temporary = context.dry_run or small or not db.stages
+        temporary = (context.dry_run or small or not db.stages) and db.transactional_ddl
         if staged and not temporary:
             db.commit()  # the ledger's tables: nobody need wait for them while the stage table fills
             stage = self._fill_stage(db, plan, sent, target, ledger, constants, temporary=False)
             ahead.finish()
             db.commit()
 
+        created = target.columns is None
+        if not db.transactional_ddl:
+            version = self._change_before(db, target, ledger, plan, disposition, version)
         state = ledger.state(lock=True)
         record = ledger.load(context.run_key)
         if record and self._is_done(record):
             db.rollback()
             return _report_of(record, target)
         self._compare_cursor(state, target)
-        created = target.columns is None
-        if created:
-            db.run(self._create(db, target, plan, disposition))
-        for statement in plan.changes:
-            db.run(statement)
-        for column in plan.added:
-            db.run(f"alter table {db.quoted(target)} add column {db.quote(column.wire.name)} {column.type}")
+        if db.transactional_ddl:
+            self._change_columns(db, target, plan, disposition)
         target = db.target(config.table)
         work = Dispositions(db, config, target, ledger, run_number(context.run_key), self.now)
         replaced = work.remove_own(record.disposition) if record and not record.undone_at else 0
         if (step := context.cursor) and step.mode == "window" and step.window and disposition == "append":
-            start, end = (self._literal(db, text, step.window.type) for text in (step.window.start, step.window.end))
+            start, end = (db.literal(text, step.window.type) for text in (step.window.start, step.window.end))
             replaced += work.remove_window(step.window.field, start, end)
         if staged and stage is None:
             stage = self._fill_stage(db, plan, sent, target, ledger, constants, temporary=True)
@@ -238,6 +238,18 @@ class _Attempt:
         if not ledger.exists():
             db.check_ledger(ledger.schema)
 
+    def _refuse_before(self, target: Target, ledger: LedgerTables) -> None:
+        """Raise TerminalError for what needs tables made or dropped within the transaction."""
+        if self.config.keep_previous and self.config.write_disposition == "replace":
+            raise TerminalError(
+                f"keep_previous is not possible for {target}: making a table ends a transaction in this database"
+            )
+        if self.context.dry_run and not (target.schema_exists and ledger.exists()):
+            raise TerminalError(
+                f"what a load of {target} would do can't be tried before its first load, which makes the ledger's "
+                "tables: this database can't roll that back"
+            )
+
     def _is_done(self, record: LoadRecord) -> bool:
         """Whether the marker stands for exactly these staged rows."""
         return record.undone_at is None and self.context.digest is not None and record.digest == self.context.digest
@@ -284,6 +296,42 @@ class _Attempt:
         for column in plan.added:
             yield f"alter table {db.quoted(target)} add column {db.quote(column.wire.name)} {column.type}"
 
+    def _change_columns(self, db: Tables, target: Target, plan: ColumnPlan, disposition: str) -> None:
+        if target.columns is None:
+            db.run(self._create(db, target, plan, disposition))
+        for statement in plan.changes:
+            db.run(statement)
+        for column in plan.added:
+            db.run(f"alter table {db.quoted(target)} add column {db.quote(column.wire.name)} {column.type}")
+
+    def _change_before(
+        self,
+        db: Tables,
+        target: Target,
+        ledger: LedgerTables,
+        plan: ColumnPlan,
+        disposition: str,
+        version: SchemaVersion,
+    ) -> SchemaVersion:
+        """Change the table in a step of its own, where that ends a transaction; a next try plans from what was done.
+
+        That the table is ours is noted first, so that a kill between the two leaves it ours.
+        """
+        if target.columns is not None and not plan.changes and not plan.added:
+            return version
+        if self.context.dry_run:
+            wanted = "; ".join(self._shown_changes(db, target, plan, disposition, created=target.columns is None))
+            raise TerminalError(
+                f"what a load of {target} would do can't be tried: it needs {wanted}, which this database can't roll "
+                "back. A load does it"
+            )
+        if target.columns is None and not version.ours:
+            ledger.keep_schema(SchemaVersion(version.version, None, True), {}, (), self.context.run_key, self.now)
+            db.commit()
+        self._change_columns(db, target, plan, disposition)
+        db.commit()
+        return ledger.schema_version()
+
     # ---- The rows
 
     def _fill_stage(
@@ -297,7 +345,8 @@ class _Attempt:
         *,
         temporary: bool,
     ) -> Stage:
-        name = f"{STAGE}{self.context.run_key[:16]}_{self.name[:12]}"
+        # with its time, by which databases whose sessions hold no locks of their own tell what was left behind
+        name = f"{STAGE}{self.now:%y%m%d%H%M}_{self.context.run_key[:16]}_{self.name[:12]}"
         schema = None if temporary else ledger.schema
         every = [*plan.columns, *([plan.flag] if plan.flag else [])]
         columns = [(column.wire.name, column.stage_type or column.type) for column in every]
@@ -399,7 +448,7 @@ class _Attempt:
         """Return the columns as they are now; one is unknown while no load had a value in it."""
         before = version.columns or {}
         valued = {target.fold(name) for name in sent.valued}
-        written = plan.columns if not version.version else plan.added
+        written = plan.added if version.columns else plan.columns
         fresh = {target.fold(column.wire.name) for column in written}
         config = self.config
         own = {config.run_column, CLOSED_BY, config.valid_from, config.valid_to}
@@ -440,11 +489,6 @@ class _Attempt:
         if step is None or step.mode != "advance":
             return state.cursor
         return cursor_to_json(step.after)
-
-    def _literal(self, db: Tables, text: str, type_: str) -> str:
-        from sqlglot import exp
-
-        return exp.cast(exp.Literal.string(text), exp.DataType.build(type_, dialect="duckdb")).sql(db.dialect)
 
     @contextmanager
     def _stage_dropped(self, db: Tables) -> Iterator[None]:

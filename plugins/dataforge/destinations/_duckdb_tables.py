@@ -19,7 +19,7 @@ from dataforge.destinations._columns import (
     lossless,
     record_json,
 )
-from dataforge.destinations._tables import Target
+from dataforge.destinations._tables import Target, literal
 from dataforge.errors import DataForgeError, TerminalError, TransientError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class DuckdbTables:
     instant_type = "timestamptz"
     keys = False
     stages = False
+    transactional_ddl = True
     case_sensitive = False
     max_name_bytes = 200
 
@@ -84,6 +85,10 @@ class DuckdbTables:
     def quote(self, name: str) -> str:
         """Return a quoted identifier."""
         return quote_identifier(name)
+
+    def literal(self, value: str, type_: str) -> str:
+        """Return the text of a value of a DuckDB type as SQL."""
+        return literal(value, type_, self.dialect)
 
     def quoted(self, target: Target) -> str:
         """Return the quoted, qualified name."""

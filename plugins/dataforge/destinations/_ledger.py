@@ -167,9 +167,11 @@ class LedgerTables:
     def state(self, *, lock: bool = False) -> State:
         """Return cursor and epoch. With `lock`, other loads of this pipeline and target wait until our commit."""
         # an update locks the row in every database, and waits for the transaction of an attempt that may still work
-        if lock and self.db.run(f"update {self.table(STATE)} set epoch = epoch where {self._own}") == 0:
-            raise TransientError(f"the ledger has lost the state of {self.target}; it is made anew at the next try")
+        if lock:
+            self.db.run(f"update {self.table(STATE)} set epoch = epoch where {self._own}")
         rows = self.db.rows(f"select epoch, cursor_json, updated_at from {self.table(STATE)} where {self._own}")
+        if not rows and lock:
+            raise TransientError(f"the ledger has lost the state of {self.target}; it is made anew at the next try")
         if not rows:
             return State()
         epoch, cursor, updated = rows[0]
@@ -305,10 +307,15 @@ class LedgerTables:
         done = 0
         for first in range(0, len(ids), ROWS_IN_STATEMENT):
             some = ", ".join(map(self.text, ids[first : first + ROWS_IN_STATEMENT]))
-            done += self.db.run(
+            self.db.run(
                 f"update {self.table(DEAD_LETTERS)} set replayed_by = {self.text(run_key)} where {self._own} "
                 f"and id in ({some}) and replayed_by in ('', {self.text(run_key)})"
             )
+            # counted, since some databases tell of an update only how many rows it made different
+            done += self.db.rows(
+                f"select count(*) from {self.table(DEAD_LETTERS)} where {self._own} and id in ({some}) "
+                f"and replayed_by = {self.text(run_key)}"
+            )[0][0]
         if done != len(ids):
             raise TransientError(
                 f"{len(ids) - done} of {len(ids)} dead letters were replayed by another load meanwhile; list them again"

@@ -12,7 +12,7 @@ from dataforge.components.database import quote_identifier, quote_literal
 from dataforge.destinations._columns import MisfitError, Outgoing, Planned, TargetColumn, Wire, is_text, record_json
 from dataforge.destinations._postgres_session import Session, referenced
 from dataforge.destinations._postgres_types import Column, arrow_of, column_of, new_column, plan_column
-from dataforge.destinations._tables import Target
+from dataforge.destinations._tables import Target, literal
 from dataforge.errors import TerminalError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class PostgresTables:
     keys = True
     durable = True
     stages = True
+    transactional_ddl = True
     case_sensitive = True
     max_name_bytes = MAX_NAME_BYTES
 
@@ -61,6 +62,10 @@ class PostgresTables:
     def quote(self, name: str) -> str:
         """Return a quoted identifier."""
         return quote_identifier(name)
+
+    def literal(self, value: str, type_: str) -> str:
+        """Return the text of a value of a DuckDB type as SQL."""
+        return literal(value, type_, self.dialect)
 
     def quoted(self, target: Target) -> str:
         """Return the quoted, qualified name."""

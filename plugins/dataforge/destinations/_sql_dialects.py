@@ -1,8 +1,8 @@
-"""What databases differ in: the statements of the commit protocol in their dialect, and the facts that no statement tells.
+"""What databases differ in: the statements of the commit protocol in their dialect, and facts that no statement tells.
 
 The protocol's statements are written in PostgreSQL's dialect (SQLite's for SQLite, which takes them as they are) and
-translated by SQLGlot on their way. Tested against real servers: SQLite and PostgreSQL. Of MySQL, MariaDB, SQL Server and
-Snowflake only the text of the statements is tested.
+translated by SQLGlot on their way. Tested against real servers: SQLite and PostgreSQL. Of MySQL, MariaDB, SQL Server
+and Snowflake only the text of the statements is tested.
 """
 
 from __future__ import annotations
@@ -301,6 +301,8 @@ def differs(left: str, right: str, *, text_: bool, json_: bool, dialect: Dialect
         return f"{left} is distinct from {right}"
     if text_ and dialect.name in ("mysql", "tsql"):
         # their usual collations take 'a' for 'A' and ignore blanks at the end
-        left, right = (f"hex({side})" if dialect.name == "mysql" else f"cast({side} as bytea)" for side in (left, right))
+        left, right = (
+            f"hex({side})" if dialect.name == "mysql" else f"cast({side} as bytea)" for side in (left, right)
+        )
     either = f"({left} is null and {right} is not null) or ({left} is not null and {right} is null)"
     return f"({left} <> {right} or {either})"

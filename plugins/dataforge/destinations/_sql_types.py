@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, time, timezone
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +46,12 @@ def written_type(type_: str, dialect: Dialect) -> str:
         return "boolean"
     if dialect.name == "mysql" and kind.is_type("datetime", "timestamp", "timestamptz", "timestampltz"):
         return "timestamp"
-    if dialect.name == "snowflake" and kind.is_type("timestampltz"):
+    if dialect.name == "tsql" and kind.is_type("bit"):
+        return "boolean"
+    if kind.is_type("timestampltz"):
         return "timestamptz"
+    if kind.is_type("udecimal"):
+        kind.set("this", exp.DataType.Type.DECIMAL)
     return kind.sql("postgres").lower()
 
 
@@ -159,9 +163,9 @@ def _unsized(field: pa.Field[Any], column: TargetColumn, dialect: Dialect) -> Pl
 
     if not column.type:
         return replace(new_column(field, dialect), type=column.type)
-    if not (t.is_integer(field.type) or t.is_decimal(field.type) or t.is_null(field.type)):
-        if not (dialect.name == "sqlite" and t.is_floating(field.type)):
-            return None
+    number = t.is_integer(field.type) or t.is_decimal(field.type) or t.is_null(field.type)
+    if not number and not (dialect.name == "sqlite" and t.is_floating(field.type)):
+        return None
     return Planned(_guarded(Wire(field.name, field.type), column.type, dialect), column.type)
 
 
@@ -337,7 +341,7 @@ def _number_like(array: pa.Array[Any]) -> str | None:
 
 
 def bound(array: pa.Array[Any], dialect: Dialect) -> list[Any]:
-    """Return the values as the driver takes them: decimals, dates and bytes as they are, except where that would lose."""
+    """Return the values as the driver takes them: as they are, except where that would lose something."""
     from pyarrow import types as t
 
     kind = array.type
@@ -373,34 +377,14 @@ def unbound(value: Any, kind: pa.DataType | None) -> Any:
     return value
 
 
-def text_of(value: Any, kind: str) -> str | None:
-    """Return a value of a SQLite column as text, as it would be had it come as text; `kind` is the column's old type."""
+def text_of(value: Any, kind: str) -> Any:
+    """Return a value of a SQLite column as the text that it would be had it come as text; `kind` is the old type."""
+    import pyarrow as pa
+
     if value is None or isinstance(value, str | bytes):
-        return value  # type: ignore[return-value]
-    plain = kind.lower()
-    if plain.startswith("bool"):
+        return value
+    if kind.lower().startswith("bool"):
         return "true" if value else "false"
-    if size := re.match(r"(?:numeric|decimal)\s*\(\s*\d+\s*,\s*(\d+)\s*\)", plain):
+    if size := re.match(r"(?:numeric|decimal)\s*\(\s*\d+\s*,\s*(\d+)\s*\)", kind.lower()):
         return format(Decimal(repr(value)).quantize(Decimal(1).scaleb(-int(size[1]))), "f")
-    if isinstance(value, float) and value == int(value) if isinstance(value, float) and math.isfinite(value) else False:
-        return str(int(value)) if abs(value) < 1e15 else repr(value)
-    return repr(value)
-
-
-__all__ = [
-    "arrow_of",
-    "bound",
-    "exact_number",
-    "new_column",
-    "plan_column",
-    "sized",
-    "text_of",
-    "time",
-    "unbound",
-    "written_type",
-]
-
-
-def columns_of(values: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Return columns as rows."""
-    return list(zip(*values, strict=True))
+    return pa.scalar(value).cast(pa.string()).as_py()

@@ -58,9 +58,15 @@ class Tables(Statements, Protocol):
     """Whether what is committed lasts; not so for a database that is only looked into and not there yet."""
     stages: bool
     """Whether rows can wait in a stage table that other sessions don't lock; else everything is one transaction."""
+    transactional_ddl: bool
+    """Whether making and changing tables is part of a transaction; where it ends one, it is done before the load's."""
 
     def target(self, table: str) -> Target:
         """Return what stands in the database under that name; TerminalError when it is no table."""
+        ...
+
+    def literal(self, value: str, type_: str) -> str:
+        """Return the text of a value of a DuckDB type as SQL."""
         ...
 
     def quoted(self, target: Target) -> str:
@@ -150,6 +156,13 @@ class Tables(Statements, Protocol):
     def stages_of(self, schema: str, prefix: str) -> list[str]:
         """Return the names of tables with that prefix that no living session fills."""
         ...
+
+
+def literal(value: str, type_: str, dialect: str) -> str:
+    """Return the text of a value of a DuckDB type as SQL of that dialect."""
+    from sqlglot import exp
+
+    return exp.cast(exp.Literal.string(value), exp.DataType.build(type_, dialect="duckdb")).sql(dialect)
 
 
 Open = Callable[[], AbstractContextManager[Tables]]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -15,6 +13,7 @@ from urllib.parse import quote
 
 from pydantic import Field, field_validator
 
+from dataforge.components import retry
 from dataforge.components.base import (
     Capabilities,
     Connection,
@@ -179,20 +178,15 @@ class DuckdbDestination:
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
         }
-        deadline = time.monotonic() + self.config.lock_timeout.total_seconds()
-        wait = 0.05
-        while True:
+
+        def connect() -> DuckDBPyConnection:
             try:
-                db = duckdb.connect(str(path), config=config)
-                break
+                return duckdb.connect(str(path), config=config)
             except (duckdb.IOException, duckdb.ConnectionException) as error:
-                busy = _busy(error, path)
-                if busy is None:
-                    raise
-                if time.monotonic() + wait > deadline:
-                    raise busy from None
-            time.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - only spreads the waiting
-            wait = min(wait * 2, 2)
+                raise _busy(error, path) or error from None
+
+        patience = retry.Policy(1_000_000, 0.05, 2.0, self.config.lock_timeout.total_seconds())
+        db = retry.repeat(connect, patience, what=f"DuckDB file {path}")
         try:
             _lock_down(db)
         except Exception:

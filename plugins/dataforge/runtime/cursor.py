@@ -239,6 +239,7 @@ def cut(con: DuckDBPyConnection, view: Landed, reading: Reading, path: Path) -> 
 
     name = view.view
     edges = _Edges.of(reading, view.columns)
+    view.only(edges.name, edges.coarse)
     coarse = f"wanted of {name}"
     con.execute(
         f"CREATE OR REPLACE TEMP VIEW {name_sql(coarse)} AS SELECT * FROM {name_sql(name)} WHERE {edges.coarse}"

@@ -30,7 +30,7 @@ from dataforge.components.lattice import Seen
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError
 from dataforge.runtime.inference import is_fixed, is_fixed_json, json_misfit, json_parts, json_seen, misfit, text_seen
 from dataforge.runtime.malformed import Sound, sift_csv, sift_json
-from dataforge.runtime.sieve import POSITION, Lines, Misfits, Sieve, misfits, place, told, unfit, write_unfit
+from dataforge.runtime.sieve import POSITION, Lines, Misfits, Sieve, Wanted, misfits, place, told, unfit, write_unfit
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +62,7 @@ class Landed:
     _widen: Callable[[], dict[str, str]] | None = field(default=None, repr=False)
     _stream: _Stream | None = field(default=None, repr=False)
     _sieve: Sieve | None = field(default=None, repr=False)
+    _wanted: Wanted | None = field(default=None, repr=False)
 
     @property
     def failure(self) -> Exception | None:
@@ -87,7 +88,11 @@ class Landed:
 
     def write_rejects(self, folder: Path, source: str) -> list[Path]:
         """Write the records that were left out as reject parts into `folder`; return their paths."""
-        return self._sieve.write(folder, source) if self._sieve is not None else []
+        return self._sieve.write(folder, source, self._wanted) if self._sieve is not None else []
+
+    def only(self, column: str, condition: str) -> None:
+        """Take as rejects only records for which the condition, SQL over that column, is true or can't be told."""
+        self._wanted = Wanted(column, self.columns[column], condition)
 
 
 class UnfitValueError(TerminalError):
@@ -316,7 +321,7 @@ class _Typed:
         """Return False: there are no lines."""
         return False
 
-    def write(self, folder: Path, source: str) -> list[Path]:
+    def write(self, folder: Path, source: str, wanted: Wanted | None) -> list[Path]:
         """Write the records left out, file by file, with the types they came with."""
         found = []
         for path in self.files if self.sifted else ():
@@ -326,7 +331,8 @@ class _Typed:
             if bad.fits and _query(self.con, f"SELECT count(*) FROM {read} WHERE {bad.any}")[0][0]:
                 rows = f"SELECT *, row_number() OVER () AS {POSITION} FROM {read}"
                 where = place(path, self.files)
-                found.append(write_unfit(self.con, folder, source, rows, columns, bad, where))
+                some = wanted if wanted is not None and wanted.column in columns else None
+                found += write_unfit(self.con, folder, source, rows, columns, bad, where, wanted=some)
         return found
 
 
@@ -467,7 +473,7 @@ class _Csv:
                 f"there are besides: {count:,} or {sound.records:,}; correct the file"
             )
 
-    def write(self, folder: Path, source: str) -> list[Path]:
+    def write(self, folder: Path, source: str, wanted: Wanted | None) -> list[Path]:
         """Write the records left out, file by file; a record's position is that in the file as it came."""
         if self.lines is None or self.created is None:
             return []
@@ -485,8 +491,10 @@ class _Csv:
                     where = place(origin, self.paths, self.lines.before(origin))
                     rows = f"SELECT *, row_number() OVER () AS {POSITION} FROM {self._read(header, [path])}"
                     columns = dict.fromkeys(header, "VARCHAR")
-                    types = {column: inferred[column] for column in header if column in inferred}
-                    found.append(write_unfit(self.con, folder, source, rows, columns, bad, where, types=types))
+                    some = wanted if wanted is not None and wanted.column in columns else None
+                    found += write_unfit(
+                        self.con, folder, source, rows, columns, bad, where, types=inferred, wanted=some
+                    )
         return found
 
     def _misfits(self) -> Misfits:
@@ -682,12 +690,14 @@ class _Json:
                 )
         return bool(sound)
 
-    def write(self, folder: Path, source: str) -> list[Path]:
+    def write(self, folder: Path, source: str, wanted: Wanted | None) -> list[Path]:
         """Write the records left out as they stand in the files."""
         if self.lines is None:
             return []
         found = self.lines.write(folder, source)
         bad, texts = self._misfits(), dict.fromkeys(self.types, "VARCHAR")
+        if wanted is not None:
+            texts[wanted.column] = "VARCHAR"
         for path in self.paths if self.sifted else ():
             read = self._read(texts, [path])
             if not _query(self.con, f"SELECT count(*) FROM {read} WHERE {bad.any}")[0][0]:
@@ -701,7 +711,9 @@ class _Json:
             origin = self.lines.origin(path)
             where = place(origin, self.all_paths, self.lines.before(origin))
             record, types = f"CAST({_RECORD} AS VARCHAR)", self.inferred
-            found.append(write_unfit(self.con, folder, source, rows, texts, bad, where, record=record, types=types))
+            found += write_unfit(
+                self.con, folder, source, rows, texts, bad, where, record=record, types=types, wanted=wanted
+            )
         return found
 
     def _value(self, quoted: str, type_: str) -> str:

@@ -15,6 +15,7 @@ from dataforge.runtime.compile import Plan, compile, scope
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.extract import keep, landed, with_widening
 from dataforge.runtime.landing import land
+from dataforge.runtime.strain import strain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,11 @@ def run(config: PipelineConfig, context: TaskContext, rows: int = 10) -> Preview
                 for name, view in views.items()
             }
             columns = {name: view.columns for name, view in kept.items()}
-            return _preview(con, compile(config, columns, context.values), rows, sample, context)
+            plan = compile(config, columns, context.values)
+            if config.reject_limit.enabled:
+                # what a run sets aside is left out here too; how much of it there may be is said of whole sources
+                plan, _ = strain(con, plan, sample, sample)
+            return _preview(con, plan, rows, sample, context)
 
 
 def _preview(con: DuckDBPyConnection, plan: Plan, rows: int, folder: Path, context: TaskContext) -> Preview:

@@ -38,9 +38,23 @@ class Sieve(Protocol):
         """Leave out lines that are no records; False when there are none, or when that was done before."""
         ...
 
-    def write(self, folder: Path, source: str) -> list[Path]:
-        """Write what was left out as reject parts; `source` is the name of the source."""
+    def write(self, folder: Path, source: str, wanted: Wanted | None) -> list[Path]:
+        """Write what was left out, as far as it is wanted, as reject parts; `source` is the name of the source."""
         ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which records a reading is about: those for which `condition` is true of a column, once that has its type."""
+
+    column: str
+    type: str
+    condition: str
+
+    def of(self, relation: str) -> str:
+        """Return SQL for whether a record of `relation` is wanted; one for which that can't be told is."""
+        value = f"TRY_CAST({relation}.{name_sql(self.column)} AS {self.type}) AS {name_sql(self.column)}"
+        return f"coalesce((SELECT {self.condition} FROM (SELECT {value})), true)"
 
 
 @dataclass(frozen=True)
@@ -160,13 +174,14 @@ def write_unfit(
     *,
     record: str | None = None,
     types: Mapping[str, str] | None = None,
-) -> Path:
+    wanted: Wanted | None = None,
+) -> list[Path]:
     """Write those rows of a query that do not fit as the next reject part in `folder`; see `rejects.write_rows`."""
     path = rejects.next_part(folder)
-    rejects.write_rows(
+    count = rejects.write_rows(
         con,
         path,
-        f"SELECT * FROM ({rows}) WHERE {bad.any}",
+        f"SELECT * FROM ({rows}) AS came WHERE ({bad.any})" + (f" AND {wanted.of('came')}" if wanted else ""),
         columns,
         stage="extract",
         reason=bad.reason,
@@ -176,7 +191,9 @@ def write_unfit(
         record=record,
         types=types,
     )
-    return path
+    if not count:
+        path.unlink()
+    return [path] if count else []
 
 
 class Lines:

@@ -163,13 +163,18 @@ def _count(con: duckdb.DuckDBPyConnection, query: exp.Select, plan: Plan) -> int
 # ------------------------------------------------------------------------------------------------------------ one step
 
 
-def _is_single(query: exp.Query | None) -> bool:
-    """Whether a query makes at most one row of each row of one relation, from that row alone."""
+def is_row_wise(query: exp.Query | None) -> bool:
+    """Whether a query makes at most one row of each row of one relation, from that row alone, in whatever order."""
+    return _is_single(query, frozenset({"expressions", "from_", "where", "order"}))
+
+
+def _is_single(query: exp.Query | None, parts: frozenset[str] = frozenset({"expressions", "from_", "where"})) -> bool:
+    """Whether a query of no other parts than those looks at each row of one relation alone."""
     from sqlglot import exp
 
     if not isinstance(query, exp.Select):
         return False
-    if {key for key, value in query.args.items() if value} - {"expressions", "from_", "where"}:
+    if {key for key, value in query.args.items() if value} - parts:
         return False
     from_ = query.args.get("from_")
     if from_ is None or not isinstance(from_.this, exp.Table):
