@@ -68,13 +68,13 @@ class Place:
 
     def session(self) -> AbstractContextManager[Any]:
         destination = self.destination()
-        if self.kind == "postgres":
-            return destination._open(lookup("warehouse"))
-        return destination._open(destination._path(lookup), self.scratch)
+        of = (lookup("warehouse"),) if self.kind == "postgres" else (destination._path(lookup), self.scratch)
+        found: AbstractContextManager[Any] = destination._open(*of)
+        return found
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         with self.session() as db:
-            found = db.rows(query)
+            found: list[tuple[Any, ...]] = db.rows(query)
             db.commit()
             return found
 
@@ -247,16 +247,15 @@ def test_merge_equals_a_dict_whatever_comes(place: Place, strategy: str, missing
         place.load(typed(batch), f"run {turn}", config=config)
         model = merged(model, batch, strategy, missing=missing == "delete")
         where = " where _valid_to is null" if strategy == "scd2" else ""
-        assert sorted(place.sql(f'select id, v from "{place.table}"{where}')) == sorted(
-            ((row["id"], row["v"]) for row in model.values()), key=lambda pair: pair[0]
-        ), f"turn {turn}"
+        stored = sorted(place.sql(f'select id, v from "{place.table}"{where}'))
+        assert stored == [(key, model[key]["v"]) for key in sorted(model)], f"turn {turn}"
 
 
-SCHEMA = pa.schema([("id", pa.int64()), ("v", pa.string()), ("gone", pa.bool_())])
+TYPES: dict[str, pa.DataType] = {"id": pa.int64(), "v": pa.string(), "gone": pa.bool_()}
 
 
 def typed(batch: Sequence[Row]) -> dict[str, pa.Array[Any]]:
-    return {field.name: pa.array([row[field.name] for row in batch], field.type) for field in SCHEMA}
+    return {name: pa.array([row[name] for row in batch], type_) for name, type_ in TYPES.items()}
 
 
 def test_upsert_leaves_rows_alone_that_did_not_change(place: Place) -> None:
@@ -576,7 +575,7 @@ def test_a_table_read_from_another_pipeline_passes_no_run_column_on(place: Place
 
 
 @pytest.fixture
-def postgres(warehouse: str, tmp_path: Path) -> Place:  # noqa: ARG001 - the server must run
+def postgres(warehouse: str, tmp_path: Path) -> Place:
     return Place("postgres", tmp_path, f"t{uuid.uuid4().hex[:12]}")
 
 
