@@ -24,6 +24,7 @@ from benchmarks.place import PAGE, PEERS, RESULTS, ROOT, SCRATCH
 SCENARIOS = (
     "csv_to_postgres",
     "postgres_to_postgres",
+    "merge_postgres",
     "api_to_postgres",
     "csv_to_duckdb",
     "csv_to_parquet",

@@ -10,6 +10,16 @@ DataForgeError
         CheckFailed     the data broke a check of severity "fail"
         NothingToLoad   the only source has no records and no known columns: skip the run, leave the target as it is
     RecordError         set one record aside: its value does not fit
+    GatewayError        a language model gave no answer: go on without it; the classes below are also of the kind that
+                        stands in brackets
+        ModelAway       [ServerAway] no model server answers
+            ModelFull   it has too many requests now
+        ModelSlow       [TransientError] the answer did not come in time
+        AnswerUnfit     [TransientError] what came is no answer
+        ModelRefused    [TerminalError] the provider does not take the request: a wrong key, an unknown model
+        PromptTooLong   [TerminalError] the request does not fit into the model's context
+        BudgetSpent     [TerminalError] tokens or money are used up
+        Cancelled       the caller ended the call
 
 Texts are bounded and hold no secret values and no row values beyond the few examples a check was asked to keep.
 """
@@ -143,3 +153,46 @@ class RecordError(DataForgeError):
 
     def __reduce__(self) -> tuple[type[RecordError], tuple[str, str]]:
         return type(self), (str(self), self.position)
+
+
+class GatewayError(DataForgeError):
+    """A language model gave no answer; everything that needs none still works."""
+
+
+class ModelAway(GatewayError, ServerAway):
+    """No model server answers, all of them are full, or they are left alone for a while after failures."""
+
+
+class ModelFull(ModelAway):
+    """The server takes no more requests now, or no more from this caller; that says nothing bad about its health."""
+
+
+class ModelSlow(GatewayError, TransientError):
+    """The answer did not come in time: no first token, a silence, or the whole took too long."""
+
+
+class AnswerUnfit(GatewayError, TransientError):
+    """What the server sent is no answer: garbage, a stream that broke, an answer that would not end."""
+
+
+class ModelRefused(GatewayError, TerminalError):
+    """The provider does not take the request: a wrong key, an unknown model, a schema it can't use."""
+
+
+class PromptTooLong(GatewayError, TerminalError):
+    """The request does not fit into the model's context."""
+
+
+class BudgetSpent(GatewayError, TerminalError):
+    """A budget of tokens or money is used up; `scope` is "call", "request", "user" or "month"."""
+
+    def __init__(self, message: str, scope: str) -> None:
+        self.scope = scope
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[BudgetSpent], tuple[str, str]]:
+        return type(self), (str(self), self.scope)
+
+
+class Cancelled(GatewayError):
+    """The caller ended the call."""

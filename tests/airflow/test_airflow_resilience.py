@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -143,3 +146,24 @@ def test_pipelines_that_write_one_duckdb_file_get_a_pool_and_never_collide(airfl
         spans.append((task["start_date"], task["end_date"]))
     spans.sort()
     assert all(one[1] <= following[0] for one, following in pairwise(spans))
+
+
+def test_the_command_line_lists_and_makes_pools_in_airflows_database(airflow: Airflow, numbers: Numbers) -> None:
+    pool = "dataforge_duckdb_listed.duckdb"
+    for name in ("listed_1", "listed_2"):
+        target = {"type": "duckdb", "database": "listed.duckdb", "table": name}
+        airflow.put(f"{name}.json", numbers(name, default_args={}, destination=target))
+
+    def pools(*options: str) -> dict[str, str]:
+        script = f'. "{airflow.home}/environment"; AIRFLOW__DATAFORGE__CONFIGS_FOLDER="{airflow.configs}" exec "$@"'
+        command = [sys.executable, "-m", "dataforge", "pools", "--format", "json", *options]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        line = ["bash", "-c", script, "bash", *command]
+        answer = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+        return {one["pool"]: one["state"] for one in json.loads(answer.stdout)}
+
+    airflow.until("the pool", lambda: pools().get(pool) == "there")
+    airflow.api._send("DELETE", f"/api/v2/pools/{pool}", None)
+    assert pools()[pool] == "missing"
+    assert pools("--create")[pool] == "created"
+    assert airflow.api.get(f"/api/v2/pools/{pool}")["slots"] == 1

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.config.samples import good, plain, read, told
 
-from dataforge.config.secrets_scan import secret_shape
+from dataforge.components.secret_shapes import secret_shape
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -60,6 +62,21 @@ class TestPostgres(DestinationContract):
             cursor.execute("SELECT * FROM contracts.things")
             found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
             return [{name: value for name, value in row.items() if name != RUN_COLUMN} for row in found]
+
+
+class TestSql(DestinationContract):
+    config = {"type": "sql", "connection": "ledger", "table": "things"}
+
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.database = tmp_path / "things.sqlite"
+        monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(self.database)}))
+
+    def stored(self) -> list[dict[str, Any]]:
+        with closing(sqlite3.connect(self.database)) as con:
+            con.row_factory = sqlite3.Row
+            found = [dict(row) for row in con.execute("SELECT * FROM things")]
+        return [{name: value for name, value in row.items() if name != RUN_COLUMN} for row in found]
 
 
 class Files(DestinationContract):

@@ -85,10 +85,11 @@ def kill_at(number: int, after: bool) -> None:
             now = due()
             if now and not after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            answer = step(*args, **kwargs)
-            if now:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return answer
+            try:
+                return step(*args, **kwargs)
+            finally:
+                if now:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return call
 
@@ -100,10 +101,11 @@ def kill_at(number: int, after: bool) -> None:
         now = due()
         if now and not after:
             os.kill(os.getpid(), signal.SIGKILL)
-        answer = await request(self, *args, **kwargs)
-        if now:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return answer
+        try:
+            return await request(self, *args, **kwargs)
+        finally:
+            if now:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     s3fs.S3FileSystem._call_s3 = call_s3
     s3fs.S3FileSystem.call_s3 = s3fs.core.sync_wrapper(call_s3)
@@ -112,7 +114,7 @@ def kill_at(number: int, after: bool) -> None:
 def together(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Run jobs in processes of their own that begin at the same moment."""
     begin, go = os.pipe()
-    children = []
+    children: list[tuple[int, Path]] = []
     for job in jobs:
         answer = Path(job["scratch"]) / f"answer-{len(children)}-{os.urandom(4).hex()}"
         child = os.fork()

@@ -135,7 +135,9 @@ class Target:
 
     def listed(self) -> list[int]:
         """Return the ids that a reader finds who lists the folder."""
-        return sorted(number for name in self.files() if "/" not in name and name[0] != "." for number in self._ids(name))
+        return sorted(
+            number for name in self.files() if "/" not in name and name[0] != "." for number in self._ids(name)
+        )
 
     def files(self) -> list[str]:
         """Return the names of all files, without locks, relative to the folder."""
@@ -156,8 +158,7 @@ class Target:
             table = pq.read_table(self._base() / name, partitioning=None)
         else:
             table = pq.read_table(pa.BufferReader(filesystem(self.connection).cat_file(f"{self._base()}/{name}")))
-        found: list[int] = table.column("id").to_pylist()
-        return found
+        return [number for number in table.column("id").to_pylist() if number is not None]
 
 
 def target(tmp_path: Path, kind: str, lake: Connection | None, **config: Any) -> Target:
@@ -197,44 +198,36 @@ def test_a_load_killed_at_any_step_is_done_once_after_its_retry(
     keep = kind.endswith("keep")
     kind = kind.split()[0]
     before, after = [1, 2], [1, 2, 3] if kind == "append" else [3]
-    kills = {"before": 0, "after": 0}
-    for when in kills:
-        for number in range(1, 200):
-            place = target(
-                tmp_path / f"{when}{number}",
-                kind,
-                lake if where == "s3" else None,
-                **({"keep_previous": keep} if kind != "append" else {}),
-            )
-            assert "error" not in place.load(FIRST, before)
-            job = place.job(SECOND, [3], rejects=[REJECT], kill=number, after=when == "after")
-            (outcome,) = children.run(job)
-            if "signal" not in outcome:
-                assert "error" not in outcome, outcome
-                break
-            kills[when] += 1
-            seen = place.live()
-            assert seen in (before, after), (when, number)
-            with place.ledger() as ledger:
-                committed = ledger.load(f"run {SECOND}") is not None
-            assert committed == (seen == after), (when, number)
-            retried = place.load(SECOND, [3], rejects=[REJECT])
-            assert retried.get("already") == committed, (when, number, retried)
-            assert (retried["rows"], retried["rejected"]) == (1, 1)
-            assert place.live() == after, (when, number)
-            with place.ledger() as ledger:
-                assert [one.run_key for one in ledger.loads()] == [SECOND, FIRST]
-                assert [one.reject.record for one in ledger.dead_letters()] == [REJECT["record"]]
-                if where == "local":
-                    assert place.listed() == after, (when, number)
-                ledger.sweep()
-                assert ledger.verify() == []
-            assert place.listed() == after, (when, number)
-            expected_files(place, 2 if kind == "append" else 1, kind, previous=1 if keep else 0)
-            shutil.rmtree(place.output, ignore_errors=True)
-        else:
-            pytest.fail("the load never ended")
-    assert min(kills.values()) >= 5
+    here = lake if where == "s3" else None
+    config = {"keep_previous": keep} if kind != "append" else {}
+    # Killed after a step is killed before the next one; after the last one it is said so.
+    for number in range(1, 200):
+        place = target(tmp_path / str(number), kind, here, **config)
+        assert "error" not in place.load(FIRST, before)
+        (outcome,) = children.run(place.job(SECOND, [3], rejects=[REJECT], kill=number))
+        assert "error" not in outcome, outcome
+        seen = place.live()
+        assert seen in (before, after), number
+        with place.ledger() as ledger:
+            committed = ledger.load(f"run {SECOND}") is not None
+        assert committed == (seen == after), number
+        retried = place.load(SECOND, [3], rejects=[REJECT])
+        assert retried.get("already") == committed, (number, retried)
+        assert (retried["rows"], retried["rejected"]) == (1, 1)
+        assert place.live() == after, number
+        with place.ledger() as ledger:
+            assert [one.run_key for one in ledger.loads()] == [SECOND, FIRST]
+            assert [one.reject.record for one in ledger.dead_letters()] == [REJECT["record"]]
+            if where == "local":
+                assert place.listed() == after, number
+            ledger.sweep()
+            assert ledger.verify() == []
+        assert place.listed() == after, number
+        expected_files(place, 2 if kind == "append" else 1, kind, previous=1 if keep else 0)
+        shutil.rmtree(place.output, ignore_errors=True)
+        if "signal" not in outcome:
+            break
+    assert number > 8
 
 
 @pytest.mark.parametrize("where", ["local", "s3"])

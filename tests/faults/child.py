@@ -27,7 +27,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.truncate")
@@ -52,10 +55,11 @@ class Seam:
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt of one task. `stage` is extract, transform, load, fused, clean_up, janitor or call ("module:function").
+    """One attempt of one task.
 
-    `env` replaces variables, `off` names guards to switch off (see `GUARDS`), `argument` is the source's name, the
-    destination's index, or the arguments of the call.
+    `stage` is extract, transform, load, fused, clean_up, janitor or call ("module:function"), `env` replaces
+    variables, `off` names guards to switch off (see `GUARDS`), `argument` is the source's name, the destination's
+    index, or function and arguments of the call.
     """
 
     stage: str
@@ -88,6 +92,9 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the task succeeded."""
         return not self.killed and not self.error
+
+    def __str__(self) -> str:
+        return "killed" if self.killed else f"{self.error} {self.message[:300]}{self.trace}" if self.error else "ok"
 
 
 # ---------------------------------------------------------------------------------------------------- in the child
@@ -127,11 +134,11 @@ class Hits:
         elif " " in self.seam.do:
             what, source, target = self.seam.do.split(" ")
             if what == "move":
-                os.replace(source, target)
+                Path(source).replace(target)
             elif what == "overwrite":
                 Path(target).write_bytes(Path(source).read_bytes())
             elif what == "remove":
-                os.remove(target)
+                Path(target).unlink()
             elif what == "rmtree":
                 shutil.rmtree(source)
             elif what == "readonly":
@@ -164,11 +171,11 @@ class Statements:
 
         return call
 
-    def __enter__(self) -> Statements:
+    def __enter__(self) -> Self:
         self._inner.__enter__()
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
+    def __exit__(self, kind: object, error: object, trace: object) -> Any:
         return self._inner.__exit__(kind, error, trace)
 
 
@@ -217,7 +224,7 @@ def install(seam: Seam, counts: dict[str, int], home: Path) -> None:
             return inner
 
         sqlite3.connect = traced
-        sqlite3.dbapi2.connect = traced  # type: ignore[attr-defined]
+        sqlite3.dbapi2.connect = traced
     else:
         holder, name = place(seam.at)
         found = holder.__dict__[name] if isinstance(holder, type) else getattr(holder, name)
@@ -254,7 +261,9 @@ def perform(job: Job) -> Any:
         holder, name = place(job.argument[0])
         return getattr(holder, name)(*job.argument[1:])
     config = parse(job.config)
-    interval = (datetime.fromisoformat(job.interval[0]), datetime.fromisoformat(job.interval[1])) if job.interval else None
+    interval = (
+        (datetime.fromisoformat(job.interval[0]), datetime.fromisoformat(job.interval[1])) if job.interval else None
+    )
     context = local(config, {}, interval, run_id=job.run_id)
     context = type(context)(**{**vars(context), "attempt": job.attempt})
     if job.stage == "extract":
@@ -303,7 +312,7 @@ def answer(job: Job) -> Outcome:
             install(seam, counts, Path(os.environ["AIRFLOW_HOME"]))
         value = json.loads(json.dumps(perform(job), default=str))
         outcome = Outcome(value=value)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever comes is the outcome
         kinds = ("ConfigError", "TransientError", "NothingToLoad", "TerminalError", "RecordError")
         kind = next((name for name in kinds if isinstance(error, getattr(errors, name))), "")
         outcome = Outcome(
@@ -325,17 +334,13 @@ def _peak() -> int:
 
 
 def _serve(path: str) -> None:
-    import adbc_driver_postgresql.dbapi
-    import duckdb
-    import pyarrow.parquet
-    import sqlglot.optimizer
 
-    import dataforge.runtime.compile
-    import dataforge.runtime.engines.duckdb_
     from dataforge.config.pipeline import parse
     from dataforge.runtime import clean_up, extract, fused, landing, load, transform  # noqa: F401
 
-    parse({"dag_id": "warm", "source": {"type": "parquet", "path": "a"}, "destination": {"type": "duckdb", "table": "t"}})
+    parse(
+        {"dag_id": "warm", "source": {"type": "parquet", "path": "a"}, "destination": {"type": "duckdb", "table": "t"}}
+    )
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
@@ -361,7 +366,7 @@ def _attempt(connection: socket.socket) -> None:
     stream.flush()
     text = json.loads(stream.readline())
     job = Job(**{**text, "seams": tuple(Seam(**one) for one in text["seams"]), "off": tuple(text["off"])})
-    log = os.open(os.path.join(job.env["AIRFLOW_HOME"], "attempts.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(Path(job.env["AIRFLOW_HOME"]) / "attempts.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     outcome = answer(job)
@@ -436,7 +441,7 @@ class Attempts:
         self._path = f"{self._folder.name}/attempts"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Attempts:
+    def __enter__(self) -> Self:
         paths = os.pathsep.join([str(ROOT / "plugins"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         self._process = subprocess.Popen(
@@ -451,7 +456,9 @@ class Attempts:
             time.sleep(0.02)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
@@ -497,13 +504,17 @@ class Run:
     outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
     manifest: Any = None
 
-    def job(self, stage: str, attempt: int = 1, argument: Any = None, manifest: Any = None, seams: tuple[Seam, ...] = ()) -> Job:
+    def job(
+        self, stage: str, attempt: int = 1, argument: Any = None, manifest: Any = None, seams: tuple[Seam, ...] = ()
+    ) -> Job:
         """Return an attempt of a task of this run."""
         return Job(
             stage, self.config, self.run_id, str(attempt), self.env, argument, manifest, self.interval, seams, self.off
         )
 
-    def task(self, stage: str, argument: Any = None, manifest: Any = None, seams: tuple[Seam, ...] = (), first: int = 1) -> Outcome:
+    def task(
+        self, stage: str, argument: Any = None, manifest: Any = None, seams: tuple[Seam, ...] = (), first: int = 1
+    ) -> Outcome:
         """Try one task until it succeeds, fails for good or its tries are used up."""
         outcome = Outcome()
         for attempt in range(first, first + self.tries):

@@ -18,7 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.child import Attempts, Outcome, Run, Seam
-from tests.faults.records import CANARY, COLUMNS, Marker, Record, Seen, Verdict, canonical, generate, judge, model, write
+from tests.faults.records import (
+    CANARY,
+    COLUMNS,
+    Marker,
+    Record,
+    Seen,
+    Verdict,
+    canonical,
+    generate,
+    judge,
+    model,
+    write,
+)
 
 FIRST, SECOND = "scheduled__2026-01-01T00:00:00+00:00", "scheduled__2026-01-02T00:00:00+00:00"
 DISPOSITIONS: dict[str, dict[str, Any]] = {
@@ -175,10 +187,16 @@ class World:
             while (left := rows(others)[0][0]) and time.monotonic() < deadline:
                 time.sleep(0.02)
             debris = [f"{left} session(s)"] if left else []
-            tables = {(schema, name) for schema, name in rows(
-                "select schemaname::text, tablename::text from pg_tables where schemaname !~ '^(pg_|information_schema)'"
-            )}
-            debris += [f"table {schema}.{name}" for schema, name in sorted(tables) if name.startswith("_dataforge_stage")]
+            tables = {
+                (schema, name)
+                for schema, name in rows(
+                    "select schemaname::text, tablename::text from pg_tables "
+                    "where schemaname !~ '^(pg_|information_schema)'"
+                )
+            }
+            debris += [
+                f"table {schema}.{name}" for schema, name in sorted(tables) if name.startswith("_dataforge_stage")
+            ]
             locks = rows(
                 "select count(*) from pg_locks where database = (select oid from pg_database where datname = "
                 "current_database()) and pid <> pg_backend_pid() and locktype in ('relation', 'advisory')"
@@ -197,10 +215,9 @@ class World:
             db.execute("set timezone = 'UTC'")
             names = {name for (name,) in db.execute("select table_name from duckdb_tables()").fetchall()}
 
-
             def rows(sql: str) -> list[tuple[Any, ...]]:
                 # by Arrow: DuckDB itself wants pytz for instants
-                return [tuple(row.values()) for row in db.execute(sql).to_arrow_table().to_pylist()]
+                return [tuple(row.values()) for row in db.sql(sql).to_arrow_table().to_pylist()]
 
             found = self._table(rows, TABLE in names, TABLE, "", names)
         debris = tuple(f"table {name}" for name in sorted(names) if name.startswith("_dataforge_stage"))
@@ -224,12 +241,20 @@ class World:
         current: Counter[tuple[Any, ...]] = Counter()
         if exists:
             if self.kind == "postgres":
-                columns = [name for (name,) in rows(
-                    "select attname::text from pg_attribute where attrelid = "
-                    f"'{table}'::regclass and attnum > 0 and not attisdropped order by attnum"
-                )]
+                columns = [
+                    name
+                    for (name,) in rows(
+                        "select attname::text from pg_attribute where attrelid = "
+                        f"'{table}'::regclass and attnum > 0 and not attisdropped order by attnum"
+                    )
+                ]
             elif self.kind == "duckdb":
-                columns = [name for (name,) in rows(f"select column_name from duckdb_columns() where table_name = '{table}' order by column_index")]
+                columns = [
+                    name
+                    for (name,) in rows(
+                        f"select column_name from duckdb_columns() where table_name = '{table}' order by column_index"
+                    )
+                ]
             else:
                 columns = [row[1] for row in rows(f"pragma table_info({table})")]
             quoted = ", ".join(f'"{name}"' for name in columns)
@@ -265,7 +290,7 @@ class World:
         for path in sorted(folder.glob("*.parquet")):
             for values in pq.read_table(path).to_pylist():
                 data[tuple(canonical(name, values.get(name)) for name in COLUMNS)] += 1
-        return Seen(data, Counter({"rows": data.total()}) if data else Counter(), data)
+        return Seen(data, Counter({("rows",): data.total()}) if data else Counter(), data)
 
 
 @dataclass(frozen=True)
@@ -305,7 +330,14 @@ class Bench:
         return replace(world, server=self.server, database=database)
 
     def base(
-        self, kind: str, disposition: str, rows: int = 7, seed: int = 1, changes: Mapping[str, Any] | None = None, *, first: bool = True
+        self,
+        kind: str,
+        disposition: str,
+        rows: int = 7,
+        seed: int = 1,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        first: bool = True,
     ) -> Base:
         """Return the base for these, made at the first call: half of the second batch's ids are in the first one."""
         key = (kind, disposition, rows, seed, json.dumps(changes), first)
@@ -328,8 +360,13 @@ class Bench:
             undisturbed = copy.see()
         base = Base(world, origin, before, replace(undisturbed, debris=()), model(disposition, old, batch))
         verdict = judge(
-            undisturbed, succeeded=True, before=before, undisturbed=undisturbed, expected=base.expected,
-            staged=run.manifest, run_id=SECOND,
+            undisturbed,
+            succeeded=True,
+            before=before,
+            undisturbed=undisturbed,
+            expected=base.expected,
+            staged=run.manifest,
+            run_id=SECOND,
         )
         assert verdict, f"undisturbed {kind} {disposition}: {verdict}"
         self._bases[key] = base
@@ -350,7 +387,9 @@ class Bench:
             base.world.drop()
             base.origin.drop()
 
-    def disturb(self, base: Base, world: World, seams: tuple[Seam, ...] = (), *, tries: int = 4, off: tuple[str, ...] = ()) -> Trial:
+    def disturb(
+        self, base: Base, world: World, seams: tuple[Seam, ...] = (), *, tries: int = 4, off: tuple[str, ...] = ()
+    ) -> Trial:
         """Load what is staged in `world`, with faults at the first try, and judge what is there in the end."""
         run = world.run(self.attempts, SECOND, tries=tries, off=off)
         outcome = run.load(seams)
@@ -369,8 +408,14 @@ class Bench:
         seen = world.see()
         said = [(one.kind, one.message) for _, one in run.outcomes if one.error]
         verdict = judge(
-            seen, succeeded=outcome.ok, before=base.before, undisturbed=base.undisturbed, expected=base.expected,
-            staged=world.manifest, run_id=run.run_id, messages=said,
+            seen,
+            succeeded=outcome.ok,
+            before=base.before,
+            undisturbed=base.undisturbed,
+            expected=base.expected,
+            staged=world.manifest,
+            run_id=run.run_id,
+            messages=said,
         )
         return Trial(run, outcome, seen, verdict, base.undisturbed)
 
@@ -388,10 +433,7 @@ class Trial:
     @property
     def story(self) -> str:
         """What happened, try by try."""
-        return "; ".join(
-            f"{stage}: {'killed' if one.killed else one.error + ' ' + one.message[:300] + one.trace if one.error else 'ok'}"
-            for stage, one in self.run.outcomes
-        )
+        return "; ".join(f"{stage}: {one}" for stage, one in self.run.outcomes)
 
 
 def supported(kind: str, disposition: str) -> bool:
@@ -401,7 +443,8 @@ def supported(kind: str, disposition: str) -> bool:
     type_ = {"sqlite": "sql"}.get(kind, kind)
     if type_ not in DESTINATIONS.types():
         return False
-    return DISPOSITIONS[disposition]["write_disposition"] in DESTINATIONS.get(type_).cls.capabilities.dispositions
+    found: Any = DESTINATIONS.get(type_).cls
+    return DISPOSITIONS[disposition]["write_disposition"] in found.capabilities.dispositions
 
 
 def succeed(outcome: Outcome) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import struct
@@ -16,7 +17,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Address = Path | tuple[str, int]
 """A Unix socket, or host and port."""
@@ -40,8 +44,8 @@ class Fault:
     call        `call(pid of the client)` runs while the message waits
 
     It strikes before or after the `message`-th message of that `side` since it was armed, or of those of its `kind`:
-    for PostgreSQL the type's letter, "startup", "commit" or "answer" (see `fits`); for HTTP the method. With `after_bytes` it strikes that
-    far into the stream of that side instead.
+    for PostgreSQL the type's letter, "startup", "commit" or "answer" (see `fits`); for HTTP the method. With
+    `after_bytes` it strikes that far into the stream of that side instead.
     """
 
     action: Action
@@ -203,13 +207,15 @@ class Proxy:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fault-proxy", daemon=True)
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         self._thread.start()
         if not self._ready.wait(20) or self.failures:
             raise RuntimeError(f"the proxy did not start: {self.failures}")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(20)
 
@@ -231,7 +237,7 @@ class Proxy:
             server = self._loop.run_until_complete(self._listen())
             self._ready.set()
             self._loop.run_forever()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the test is told of it
             self.failures.append(error)
         finally:
             self._ready.set()
@@ -318,7 +324,7 @@ class Proxy:
 
 
 def fits(kind: str, found: str, text: str) -> bool:
-    """Whether a message is of a kind; "commit" is the statement that commits, "answer" any reply but rows and settings."""
+    """Whether a message is of a kind; "commit" is that statement, "answer" any reply but rows and settings."""
     if kind == "commit":
         return text.upper().startswith(("COMMIT", "END")) and found in ("Q", "P", "commit")
     return found not in "DSKN" if kind == "answer" else kind == found
@@ -372,7 +378,7 @@ class Wire:
                 self._muted, self._losing = True, fault.action == "lose"
             else:
                 await self._strike(fault, side, writer)
-        await self._open.wait()
+        await self._stalled()
         if side == "reply" and self._muted:
             if self._losing and (self.proxy.protocol != "postgres" or piece.kind == "Z"):
                 raise Cut
@@ -381,12 +387,22 @@ class Wire:
             fault, size = inside
             await self._send(side, piece.data[:size], writer)
             await self._strike(fault, side, writer)
-            await self._open.wait()
+            await self._stalled()
             await self._send(side, piece.data[size:], writer)
         else:
             await self._send(side, piece.data, writer)
         if fault := self.proxy.strikes(side, piece, "after"):
             await self._strike(fault, side, writer)
+
+    async def _stalled(self) -> None:
+        """Wait while nothing may pass; when one end gives up, the other is told, as by a network that came back."""
+        watch = select.poll()
+        for one in (self.client, self.server):
+            watch.register(one.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        while not self._open.is_set():
+            if watch.poll(0):
+                raise Cut
+            await asyncio.sleep(0.02)
 
     async def _send(self, side: Side, data: bytes, writer: asyncio.StreamWriter) -> None:
         seconds = self._drip.get(side)

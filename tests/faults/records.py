@@ -67,7 +67,11 @@ def canonical(name: str, value: Any) -> Any:
         return format(Decimal(str(value)).quantize(Decimal("0.0001")), "f")
     if name in ("at", "local"):
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return (moment.astimezone(timezone.utc) if name == "at" and moment.tzinfo else moment).replace(tzinfo=None).isoformat()
+        return (
+            (moment.astimezone(timezone.utc) if name == "at" and moment.tzinfo else moment)
+            .replace(tzinfo=None)
+            .isoformat()
+        )
     if name == "day":
         return str(value)[:10]
     if name == "data":
@@ -144,7 +148,13 @@ class Seen:
     @property
     def content(self) -> tuple[Any, ...]:
         """What must be equal for two states to be the same."""
-        return (self.rows, self.shape, self.cursor, self.dead_letters, sorted((one.run_key, one.rows) for one in self.markers))
+        return (
+            self.rows,
+            self.shape,
+            self.cursor,
+            self.dead_letters,
+            sorted((one.run_key, one.rows) for one in self.markers),
+        )
 
 
 def model(disposition: str, before: Iterable[Record], batch: Iterable[Record]) -> Counter[tuple[Any, ...]]:
@@ -232,8 +242,14 @@ def _marks(seen: Seen, undisturbed: Seen, staged: Mapping[str, Any] | None, run_
         mine = [one for one in seen.markers if one.run_id == run_id]
         if len(mine) != 1:
             wrong.append(f"O4: {len(mine)} markers for run {run_id!r}")
-        elif staged is not None and (mine[0].digest, mine[0].rows + mine[0].rejected) != (staged["digest"], staged["rows"]):
-            wrong.append(f"O4: marker {mine[0].digest[:8]}, {mine[0].rows} rows; manifest {staged['digest'][:8]}, {staged['rows']} rows")
+        elif staged is not None and (mine[0].digest, mine[0].rows + mine[0].rejected) != (
+            staged["digest"],
+            staged["rows"],
+        ):
+            wrong.append(
+                f"O4: marker {mine[0].digest[:8]}, {mine[0].rows} rows; "
+                f"manifest {staged['digest'][:8]}, {staged['rows']} rows"
+            )
     if seen.epoch != undisturbed.epoch:
         wrong.append(f"O4: epoch {seen.epoch}, undisturbed {undisturbed.epoch}")
     return wrong

@@ -66,7 +66,10 @@ def foreign_rows(bench: Bench, proxy: Proxy, off: Off) -> Verdict:
         foreign(staged(world))
         outcome = world.run(bench.attempts, SECOND, tries=1, off=off).load()
         return judge(
-            world.see(debris=False), succeeded=outcome.ok, before=base.before, undisturbed=base.undisturbed,
+            world.see(debris=False),
+            succeeded=outcome.ok,
+            before=base.before,
+            undisturbed=base.undisturbed,
             expected=base.expected,
         )
 

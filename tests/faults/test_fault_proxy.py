@@ -149,10 +149,13 @@ def test_mute_drops_replies_only() -> None:
 
 
 def test_kill_ends_the_process_at_the_other_end() -> None:
-    code = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); s.sendall(b'x'); s.recv(1); s.sendall(b'y'); s.recv(1)"
+    code = (
+        "input(); import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); "
+        "s.sendall(b'x'); s.recv(1); s.sendall(b'y'); s.recv(1)"
+    )
     with echo() as upstream, Proxy(upstream) as proxy:
         assert isinstance(proxy.address, tuple)
-        process = subprocess.Popen([sys.executable, "-S", "-c", "input();" + code, str(proxy.address[1])], stdin=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-S", "-c", code, str(proxy.address[1])], stdin=subprocess.PIPE)
         proxy.arm(Fault("kill", message=2, pid=process.pid))
         process.communicate(b"\n", timeout=30)
         assert process.returncode == -9
@@ -171,7 +174,9 @@ def test_postgres_messages_are_counted_and_commit_is_known(server: Server, proxy
     assert proxy.count("reply", "answer") >= 4
 
 
-def test_a_lost_reply_to_commit_is_an_error_for_the_client_and_a_commit_for_the_server(server: Server, proxy: Proxy) -> None:
+def test_a_lost_reply_to_commit_is_an_error_for_the_client_and_a_commit_for_the_server(
+    server: Server, proxy: Proxy
+) -> None:
     server.sql("drop table if exists lost")
     uri = f"postgresql:///postgres?user=postgres&host={server.front}"
     with closing(dbapi.connect(uri)) as db, db.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Staged parts and sources that are damaged, missing, foreign, replaced, or do not fit on the disk (F08–F10, F46–F48)."""
+"""Staged parts and sources that are damaged, missing, foreign or replaced, and full disks (F08–F10, F46–F48)."""
 
 from __future__ import annotations
 
@@ -242,7 +242,11 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Callable[[int], None]]:
         pytest.skip(f"DISK FULL IS NOT TESTED HERE: a small file system can't be mounted: {mounted.stderr.decode()}")
     try:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
-        yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}k", str(folder)], check=True) and None
+
+        def resize(size: int) -> None:
+            subprocess.run(["mount", "-o", f"remount,size={size}k", str(folder)], check=True)
+
+        yield resize
     finally:
         subprocess.run(["umount", str(folder)], check=True)
         shutil.rmtree(kept)
@@ -262,9 +266,7 @@ def test_a_full_staging_disk_stops_the_run_and_more_room_lets_it_go_on(bench: Be
             if not outcome.ok:
                 stopped += 1
                 said = [(one.kind, one.message) for _, one in run.outcomes if one.error]
-                verdict = judge(
-                    seen, succeeded=False, before=base.before, undisturbed=base.undisturbed, messages=said
-                )
+                verdict = judge(seen, succeeded=False, before=base.before, undisturbed=base.undisturbed, messages=said)
                 left = [path.name for path in (world.home / "dataforge" / "staging").rglob("*.parquet*")]
                 if not verdict or outcome.kind != "TransientError" or "staging" not in outcome.message:
                     wrong.append(f"{size} kB: {verdict} {outcome.kind} {outcome.message} {outcome.trace}")

@@ -150,6 +150,12 @@ def look(bench: Bench, base: Base, world: World, outcomes: Sequence[Outcome]) ->
     assert bench.attempts.run(world.run(bench.attempts, SECOND).job("janitor")).ok
     said = [(one.kind, one.message) for one in outcomes if one.error]
     return judge(
-        world.see(), succeeded=True, before=base.before, undisturbed=base.undisturbed, expected=base.expected,
-        staged=world.manifest, run_id=SECOND, messages=said,
+        world.see(),
+        succeeded=True,
+        before=base.before,
+        undisturbed=base.undisturbed,
+        expected=base.expected,
+        staged=world.manifest,
+        run_id=SECOND,
+        messages=said,
     )

@@ -168,13 +168,13 @@ class TestAdvance:
 
     def test_a_lookback_reads_again_what_may_have_come_late(self, configs: Path, execution: str) -> None:
         config = pipeline(source={"lookback": "1h"}, key=True)
-        rows(configs, "TIMESTAMPTZ", (1, "2025-01-01 10:00+00"))
+        rows(configs, "TIMESTAMPTZ", (1, "2025-01-01 10:00:00+00"))
         run(config, execution=execution)
         rows(
             configs,
             "TIMESTAMPTZ",
-            (1, "2025-01-01 10:00+00"),
-            (2, "2025-01-01 09:00+00"),
+            (1, "2025-01-01 10:00:00+00"),
+            (2, "2025-01-01 09:00:00+00"),
             (3, "2025-01-01 08:59:59.999999+00"),
         )
         run(config, execution=execution)
@@ -424,9 +424,9 @@ class TestWindow:
     @pytest.mark.parametrize(
         ("type_", "inside", "outside"),
         [
-            ("TIMESTAMPTZ", ["2025-01-02 00:00+00", "2025-01-02 23:59:59.999999+00"], ["2025-01-03 00:00+00"]),
-            ("TIMESTAMPTZ", ["2025-01-03 00:59+01:00"], ["2025-01-02 00:59+01:00"]),
-            ("TIMESTAMP", ["2025-01-02 00:00"], ["2025-01-01 23:59:59.999999", "2025-01-03 00:00"]),
+            ("TIMESTAMPTZ", ["2025-01-02 00:00:00+00", "2025-01-02 23:59:59.999999+00"], ["2025-01-03 00:00:00+00"]),
+            ("TIMESTAMPTZ", ["2025-01-03 00:59:00+01:00"], ["2025-01-02 00:59:00+01:00"]),
+            ("TIMESTAMP", ["2025-01-02 00:00:00"], ["2025-01-01 23:59:59.999999", "2025-01-03 00:00:00"]),
             ("DATE", ["2025-01-02"], ["2025-01-01", "2025-01-03"]),
         ],
     )
@@ -449,7 +449,13 @@ class TestWindow:
         assert step.window.field == "n"
 
     def test_a_backfill_after_runs_leaves_the_cursor_and_is_no_double(self, configs: Path, execution: str) -> None:
-        rows(configs, "TIMESTAMPTZ", (1, "2025-01-01 12:00+00"), (2, "2025-01-02 12:00+00"), (3, "2025-01-04 12:00+00"))
+        rows(
+            configs,
+            "TIMESTAMPTZ",
+            (1, "2025-01-01 12:00:00+00"),
+            (2, "2025-01-02 12:00:00+00"),
+            (3, "2025-01-04 12:00:00+00"),
+        )
         run(pipeline(), "one", execution)
         before = held().state
         self.scoped(pipeline(), "backfill", execution)
@@ -463,7 +469,7 @@ class TestWindow:
             self.scoped(pipeline(), "backfill", execution)
 
     def test_records_without_a_value_belong_to_no_interval(self, configs: Path, execution: str) -> None:
-        rows(configs, "TIMESTAMPTZ", (1, "2025-01-02 12:00+00"), (2, None))
+        rows(configs, "TIMESTAMPTZ", (1, "2025-01-02 12:00:00+00"), (2, None))
         self.scoped(pipeline(), "backfill", execution)
         assert ids() == [1]
 
@@ -582,7 +588,7 @@ class TestBounds:
             return plain(self, context)
 
         monkeypatch.setattr(ParquetSource, "extract", spy)
-        rows(configs, "TIMESTAMPTZ", (1, "2025-01-01 12:00+00"))
+        rows(configs, "TIMESTAMPTZ", (1, "2025-01-01 12:00:00+00"))
         run(pipeline(source={"lookback": "1h", "initial_value": "2024-01-01"}, key=True))
         run(pipeline(source={"lookback": "1h"}, key=True))
         first, second = seen

@@ -112,7 +112,7 @@ class TestTypes:
             "d": pa.array([Decimal("1.10"), Decimal("12345678901234567890123456789012345.67")], pa.decimal128(38, 2)),
             "b": pa.array([b"", b"\x00\xff"]),
             "f": pa.array([0.1, float("nan")]),
-            "l": pa.array([[], [{"v": Decimal("1.10")}]], pa.list_(pa.struct({"v": pa.decimal128(5, 2)}))),
+            "l": pa.array([[], [{"v": Decimal("1.10")}]], pa.list_(pa.struct([pa.field("v", pa.decimal128(5, 2))]))),
         }
         pq.write_table(pa.table(values), configs / "numbers.parquet")
         source = {"type": "parquet", "path": "numbers.parquet", "columns": {"n": "tinyint"}}

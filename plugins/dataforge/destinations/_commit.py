@@ -12,6 +12,7 @@ waits for the first one's locks and looks for the marker, so that what is report
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from dataforge.components.delivery import (
     cursor_to_json,
 )
 from dataforge.components.prefetch import Prefetched, prefetch
+from dataforge.components.retry import TRANSACTION
 from dataforge.destinations._columns import MisfitError, Outgoing, Planned, engine_types
 from dataforge.destinations._contract import ColumnPlan, Rules, plan_columns
 from dataforge.destinations._dispositions import CLOSED_BY, ROW, Counts, Dispositions, Stage
@@ -49,9 +51,6 @@ from dataforge.errors import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-TRANSACTIONS = 3
-"""How often a transaction is tried that the server gives up in favour of another one."""
 
 
 def load(open_: Open, config: TableConfig, incoming: Incoming, context: LoadContext) -> LoadReport:
@@ -71,8 +70,9 @@ def load(open_: Open, config: TableConfig, incoming: Incoming, context: LoadCont
                 raise
         except ConflictError:
             conflicts += 1
-            if conflicts >= TRANSACTIONS:
+            if conflicts >= TRANSACTION.attempts:
                 raise
+            time.sleep(TRANSACTION.wait(conflicts))
 
 
 class _Attempt:

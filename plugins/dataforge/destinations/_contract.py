@@ -90,6 +90,7 @@ def plan_columns(
     if flag := _named(fields, target, config.delete_flag if config.write_disposition == "merge" else None):
         plan.flag = db.new(fields.pop(flag))
     _check_keys(fields, target, config)
+    _check_versions(target, config)
     if target.columns is None:
         names = [*fields]
         check_names(names, str(target), limit=db.max_name_bytes, case_sensitive=db.case_sensitive)
@@ -320,6 +321,24 @@ def _check_keys(fields: Mapping[str, pa.Field[Any]], target: Target, config: Tab
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def _check_versions(target: Target, config: TableConfig) -> None:
+    """Raise ConfigError when an existing table lacks the columns in which scd2 keeps its versions."""
+    from dataforge.destinations._dispositions import CLOSED_BY
+
+    if target.columns is None or config.write_disposition != "merge" or config.merge_strategy != "scd2":
+        return
+    wanted = [config.valid_from, config.valid_to, config.run_column or "", CLOSED_BY]
+    if missing := [name for name in wanted if target.column(name) is None]:
+        raise ConfigError(
+            Problem(
+                "missing-column",
+                f"table {target} has no column {', '.join(map(repr, missing))}, in which scd2 keeps its versions",
+                ("merge_strategy",),
+                "let DataForge make a new table, or add them: instants for the times, bigint for the runs",
+            )
+        )
 
 
 def _named(fields: Mapping[str, pa.Field[Any]], target: Target, name: str | None) -> str | None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from dataforge.components.delivery import Reject
 from dataforge.destinations._ledger import LedgerTables
 from dataforge.destinations._table import TableConfig
-from dataforge.destinations._tables import Tables, Target
+from dataforge.destinations._tables import Tables, Target, Upsert
 from dataforge.errors import TerminalError
 
 ROW = "_dataforge_row"
@@ -129,6 +129,8 @@ class Dispositions:
         key_columns = {self.target.name_of(key) for key in keys}
         others = [name for name in stage.values if self.target.name_of(name) not in key_columns]
         changed = [name for name in others if name != self.run_column()]
+        if changed and self._at_once(stage, counts, match, present, others, changed):
+            return
         if changed:
             sets = ", ".join(f"{self.quote(name)} = {stage.values[name]}" for name in others)
             differs = " or ".join(self._differs(name, stage) for name in changed)
@@ -139,6 +141,30 @@ class Dispositions:
             stage,
             f"where {present} and not exists (select 1 from {self.into} t where {match})",
         )
+
+    def _at_once(
+        self,
+        stage: Stage,
+        counts: Counts,
+        match: str,
+        present: str,
+        others: Sequence[str],
+        changed: Sequence[str],
+    ) -> bool:
+        """Update and insert in one statement, which reads the target once, where the database has one."""
+        statement = Upsert(
+            f"(select * from {stage.table} s where {present})",
+            match,
+            " or ".join(self._differs(name, stage) for name in changed),
+            {self.quote(name): stage.values[name] for name in others},
+            {self.quote(name): value for name, value in stage.values.items()},
+        )
+        done = self.db.upsert(self.target, statement)
+        if done is None:
+            return False
+        counts.inserted += done[0]
+        counts.updated += done[1]
+        return True
 
     def _delete_insert(self, stage: Stage, counts: Counts) -> None:
         keys = self.config.merge_key or self.config.primary_key

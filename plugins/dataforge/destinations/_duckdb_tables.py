@@ -19,7 +19,7 @@ from dataforge.destinations._columns import (
     lossless,
     record_json,
 )
-from dataforge.destinations._tables import Target, literal
+from dataforge.destinations._tables import Target, Upsert, literal
 from dataforge.errors import DataForgeError, TerminalError, TransientError
 
 if TYPE_CHECKING:
@@ -198,6 +198,10 @@ class DuckdbTables:
     def insert(self, target: Target, names: str, select: str, rows: int) -> int:  # noqa: ARG002 - it counts itself
         """Insert the result of a query."""
         return self.run(f"insert into {self.quoted(target)} ({names}) {select}")
+
+    def upsert(self, target: Target, what: Upsert) -> tuple[int, int] | None:  # noqa: ARG002 - as others need it
+        """Not at once: two statements tell how many rows each touched."""
+        return None
 
     def before_replace(self, target: Target, *, undo: bool = False) -> None:
         """Nothing to lock."""

@@ -35,13 +35,17 @@ class Arranged:
         rows = _completed(batches, self.missing) if self.missing else batches
         return Outgoing(rows, self.wires, names=self.schema.names, sieve=self.sieve)
 
+    def fits(self, version: SchemaVersion) -> bool:
+        """Whether what is written has the columns of that version."""
+        return dict(version.columns) == {field.name: str(field.type) for field in self.schema}
+
     def version(self, before: SchemaVersion | None, run_id: str, since: str) -> SchemaVersion:
         """Return the schema version that is true after the load: `before`, or one more."""
         import base64
 
-        columns = {field.name: str(field.type) for field in self.schema}
-        if before is not None and dict(before.columns) == columns:
+        if before is not None and self.fits(before):
             return before
+        columns = {field.name: str(field.type) for field in self.schema}
         data = base64.b64encode(self.schema.remove_metadata().serialize().to_pybytes()).decode()
         return SchemaVersion(before.version + 1 if before else 1, columns, data, run_id, since)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ from dataforge.destinations._file_manifest import (
     Letters,
     Manifest,
     Part,
+    ledger_of,
     told_by,
 )
 from dataforge.destinations._file_place import LEDGER_FOLDER, TEMPORARY, Place, Seen, sha256_of, sync
@@ -44,6 +46,11 @@ class Book:
 
     place: Place
     file: str = ""
+
+    @property
+    def beside(self) -> str:
+        """Where the names of what belongs to the target, other than its data, begin."""
+        return ledger_of(self.file)
 
     def read(self) -> tuple[Manifest, Seen]:
         """Return what is true now, and what a swap must be based on."""
@@ -127,7 +134,8 @@ class Book:
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
         """Give a copy of a file, in the file system in which it could be renamed to its place."""
-        copy = f"{LEDGER_FOLDER}/files/.{self.file[-100:]}.{secrets.token_hex(4)}{TEMPORARY}"
+        folder, _, start = self.beside.rpartition("/")
+        copy = f"{folder}/.{start}.{secrets.token_hex(4)}{TEMPORARY}"
         with tempfile.TemporaryDirectory(prefix="dataforge-") as scratch:
             local = Path(self.place.named(copy)) if self.place.local else Path(scratch) / "copy"
             try:
@@ -277,7 +285,9 @@ class FileLedger:
             named = manifest.named()
             candidates: list[str] = []
             if self.book.file:
-                candidates += place.listing(f"{LEDGER_FOLDER}/files", f"{self.book.file[-100:]}.previous-")
+                own = re.compile(rf"{re.escape(self.book.beside)}\.(previous|[A-Za-z0-9_-]+)-[0-9a-f]{{8}}(\.rejects)?")
+                folder, _, start = self.book.beside.rpartition("/")
+                candidates += [name for name in place.listing(folder, start) if own.fullmatch(name)]
             else:
                 candidates += self.book.debris(manifest)
                 candidates += [*place.listing(PREVIOUS, PART), *place.listing(DEAD_LETTERS, "")]

@@ -98,7 +98,7 @@ class FileLoad:
         self._check_rejects(rejects, len(written.rejects), written.rows)
         if self.context.dry_run:
             manifest, _ = self.book.read()
-            return self._after(manifest, written, planned, token, len(rejects), None)[1]
+            return self._after(manifest, written, token, len(rejects), None)[1]
         published: list[str] = []
         try:
             with self.book.place.held():
@@ -130,19 +130,18 @@ class FileLoad:
                 self.book.tidy(manifest)
                 return self._already(manifest, record)
             self._fence(manifest)
-            if self.schema_before(manifest) != planned:
+            now_there = self.schema_before(manifest)
+            if now_there != planned and (now_there is None or not written.arranged.fits(now_there)):
                 raise ConflictError(f"{place.url}: another load changed the columns meanwhile")
             # Another attempt of this run that has committed removes the parts it saw of ours: then they get new names.
             now = self._attempt(manifest)
             if number == 0 or now != attempt:
                 attempt, token = now, (token if number == 0 else secrets.token_hex(4))
                 stale = self._stale(manifest)
-                after, report = self._after(manifest, written, planned, token, len(rejects), stale)
+                after, report = self._after(manifest, written, token, len(rejects), stale)
                 self._publish(written, after, token, rejects, published)
             else:
-                after, report = self._after(
-                    manifest, written, planned, token, len(rejects), self._stale(manifest, token)
-                )
+                after, report = self._after(manifest, written, token, len(rejects), self._stale(manifest, token))
             if self._make_true(manifest, after, written, seen, token):
                 published.clear()
                 self.book.tidy(after)
@@ -195,7 +194,8 @@ class FileLoad:
             local.unlink()
 
     def _letters_name(self, token: str) -> str:
-        return f"{DEAD_LETTERS}/{self.context.run_key}-{token}.rejects"
+        folder = f"{self.book.beside}." if self.book.file else f"{DEAD_LETTERS}/"
+        return f"{folder}{self.context.run_key}-{token}.rejects"
 
     # ---- What is asked of the manifest
 
@@ -295,7 +295,6 @@ class FileLoad:
         self,
         manifest: Manifest,
         written: Written,
-        planned: SchemaVersion | None,
         token: str,
         rejected: int,
         stale: list[str] | None,
@@ -324,7 +323,8 @@ class FileLoad:
         previous, previous_of, doomed = self._previous(manifest, gone, token)
         state = manifest.state(self.pipeline)
         cursor = cursor_to_json(step.after) if step and step.mode == "advance" else state.cursor
-        version = written.arranged.version(planned, context.run_id, now.isoformat())
+        before = self.schema_before(manifest)
+        version = written.arranged.version(before, context.run_id, now.isoformat())
         deleted = sum(one.rows or 0 for one in gone)
         record = LoadRecord(
             context.run_key,
@@ -365,7 +365,7 @@ class FileLoad:
             markers=manifest.marked(self.pipeline, record),
             letters=tuple(letters),
             replayed={**manifest.replayed, **dict.fromkeys(context.replays, context.run_key)},
-            schemas=(manifest.schemas if version == planned else (*manifest.schemas, version)[-SCHEMAS:]),
+            schemas=(manifest.schemas if version == before else (*manifest.schemas, version)[-SCHEMAS:]),
             pending={},
         )
         report = LoadReport(
@@ -399,7 +399,7 @@ class FileLoad:
         found = self.book.place.stat(file)
         if found is None:
             return (), "", older
-        kept = f"{LEDGER_FOLDER}/files/{file[-100:]}.previous-{token}"
+        kept = f"{self.book.beside}.previous-{token}"
         rows = self.book.rows_before(manifest)
         before = gone[0] if gone else Part(file, found.bytes)
         return (replace(before, name=kept, bytes=found.bytes, rows=rows),), run_key, older

@@ -4,7 +4,8 @@
     <folder>/_dataforge/manifest.json                   its manifest
     <folder>/_dataforge/previous/part-….parquet         what the last replace replaced, with keep_previous
     <folder>/_dataforge/dead_letters/<run key>-….rejects  records that were set aside, one JSON object a line
-    <folder>/_dataforge/files/<file>.json               the manifest of a single file <folder>/<file>
+    <folder>/_dataforge/files/<file>.json               the manifest of a single file <folder>/<file>; its dead letters
+                                                        and kept data are <file>.….rejects and <file>.previous-…
 
 A manifest names the live parts, cursor and epoch of each pipeline, a marker for each load, dead letters and schema
 versions. It keeps the newest MARKERS markers; what a repeat of an older run needs to know stands with its live part.
@@ -17,6 +18,7 @@ whoever reads takes it for true if that file is there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -48,6 +50,19 @@ OURS = re.compile(rf"\Apart-[0-9a-f]{{16}}-[0-9a-f]{{8}}{_SUFFIX}\Z")
 
 EARLIER = re.compile(rf"\Apart-([0-9a-f]{{16}}){_SUFFIX}\Z")
 """The name of a part that DataForge wrote before it kept manifests."""
+
+
+MAX_FILE_NAME = 150
+"""Bytes of a single file's name up to which the names of its ledger begin with it."""
+
+
+def ledger_of(file: str) -> str:
+    """Return where what belongs to a single file, or (for "") to a dataset folder, begins in its place."""
+    if not file:
+        return f"{LEDGER_FOLDER}/manifest"
+    if len(file.encode()) > MAX_FILE_NAME:
+        file = f"{file[:50]}-{hashlib.sha256(file.encode()).hexdigest()[:16]}"
+    return f"{LEDGER_FOLDER}/files/{file}"
 
 
 @dataclass(frozen=True)

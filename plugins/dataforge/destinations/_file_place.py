@@ -190,7 +190,7 @@ class Folder:
         if self.ledger().version != seen.version:
             return False
         self._ledger.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._ledger.with_name(f".{self._ledger.name[-100:]}.{secrets.token_hex(4)}{TEMPORARY}")
+        temporary = self._ledger.with_name(f".{self._ledger.name}.{secrets.token_hex(4)}{TEMPORARY}")
         try:
             write_synced(temporary, data)
             os.replace(temporary, self._ledger)  # noqa: PTH105 - a step that tests break
@@ -295,7 +295,7 @@ class Folder:
         gone = []
         folders = {
             "": f".{prefix[-100:]}",
-            str(self._ledger.parent.relative_to(self._base)): f".{self._ledger.name[-100:]}",
+            str(self._ledger.parent.relative_to(self._base)): f".{self._ledger.stem}",
         }
         if not prefix or prefix == "part-":
             folders |= {f"{LEDGER_FOLDER}/{inner}": "." for inner in ("dead_letters", "previous")}

@@ -7,7 +7,6 @@ a run replaces. Local paths lie below the deployment's output folder, S3 keys ar
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import secrets
 import shutil
@@ -36,7 +35,7 @@ from dataforge.destinations._columns import Wire
 from dataforge.destinations._file_columns import Arranged, arrange
 from dataforge.destinations._file_ledger import Book, FileLedger
 from dataforge.destinations._file_load import FileLoad, Terms, Written
-from dataforge.destinations._file_manifest import PART, pipeline_key
+from dataforge.destinations._file_manifest import PART, ledger_of, pipeline_key
 from dataforge.destinations._file_place import (
     LEDGER_FOLDER,
     TEMPORARY,
@@ -50,9 +49,6 @@ from dataforge.settings import get_settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MAX_FILE_NAME = 150
-"""Bytes of a single file's name up to which its manifest has the same name."""
 
 DATABASE_ENDINGS = (".duckdb", ".db", ".sqlite", ".sqlite3", ".wal")
 """Endings of database files and of their logs, which no file destination writes, whatever their case."""
@@ -244,10 +240,10 @@ class FileDestination:
         if self.config.connection is not None and is_s3(path):
             folder, _, file = path.removeprefix("s3://").rpartition("/")
             connection = context.connection(self.config.connection)
-            return Book(Bucket(folder, _manifest_name(file), connection, context.log), file)
+            return Book(Bucket(folder, f"{ledger_of(file)}.json", connection, context.log), file)
         base = place(path, get_settings().output_folder)
         file = "" if dataset else base.name
-        return Book(Folder(base if dataset else base.parent, _manifest_name(file)), file)
+        return Book(Folder(base if dataset else base.parent, f"{ledger_of(file)}.json"), file)
 
     def _terms(self) -> Terms:
         config = self.config
@@ -294,15 +290,6 @@ def _checked(schema: pa.Schema) -> pa.Schema:
         message = "the records have no columns, or two of the same name"
         raise ConfigError(Problem("invalid-columns", message, ("path",), "name them with a select or rename transform"))
     return schema
-
-
-def _manifest_name(file: str) -> str:
-    """Return where the manifest of a single file, or of a dataset folder, stands in the place."""
-    if not file:
-        return f"{LEDGER_FOLDER}/manifest.json"
-    if len(file.encode()) > MAX_FILE_NAME:
-        file = f"{file[:50]}-{hashlib.sha256(file.encode()).hexdigest()[:16]}"
-    return f"{LEDGER_FOLDER}/files/{file}.json"
 
 
 def copy_with_duckdb(reader: pa.RecordBatchReader, query: str, options: str, target: Path, scratch: Path) -> None:

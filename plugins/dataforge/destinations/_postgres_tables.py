@@ -12,13 +12,19 @@ from dataforge.components.database import quote_identifier, quote_literal
 from dataforge.destinations._columns import MisfitError, Outgoing, Planned, TargetColumn, Wire, is_text, record_json
 from dataforge.destinations._postgres_session import Session, referenced
 from dataforge.destinations._postgres_types import Column, arrow_of, column_of, new_column, plan_column
-from dataforge.destinations._tables import Target, literal
+from dataforge.destinations._tables import Target, Upsert, literal
 from dataforge.errors import TerminalError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_NAME_BYTES = 63
+_MERGE_TELLS = 170_000
+"""The first version whose MERGE returns what it did."""
+
+_JOIN_MB = 64
+"""Memory of one join with a stage table, in MB of the server."""
+
 _LOCK_CLASS = 0x0DF0
 """First key of our advisory locks, which PostgreSQL keeps apart from those of applications by it."""
 
@@ -231,6 +237,11 @@ class PostgresTables:
     def create_stage(self, name: str, columns: Sequence[tuple[str, str]], schema: str | None) -> str:
         """Make a stage table: temporary, or unlogged and held by a lock that ends with this session."""
         listed = ", ".join(f"{quote_identifier(column)} {type_}" for column, type_ in columns)
+        # the rows are joined with the whole target: with 4 MB, which is the default, that join goes by way of the disk
+        self.rows(
+            f"select set_config('work_mem', '{_JOIN_MB}MB', false) "
+            f"where pg_size_bytes(current_setting('work_mem')) < {_JOIN_MB * 1024 * 1024}"
+        )
         if schema is None:
             self.session.require(
                 "has_database_privilege(current_database(), 'TEMPORARY')", (), "TEMPORARY on the database"
@@ -249,6 +260,20 @@ class PostgresTables:
     def insert(self, target: Target, names: str, select: str, rows: int) -> int:  # noqa: ARG002 - the server counts
         """Insert the result of a query."""
         return self.run(f"insert into {self.quoted(target)} ({names}) overriding system value {select}")
+
+    def upsert(self, target: Target, what: Upsert) -> tuple[int, int] | None:
+        """MERGE, from the version on that tells what it did to each row."""
+        if int(self.rows("select current_setting('server_version_num')")[0][0]) < _MERGE_TELLS:
+            return None
+        sets = ", ".join(f"{name} = {value}" for name, value in what.sets.items())
+        found = self.rows(
+            f"with done as (merge into {self.quoted(target)} as t using {what.rows} as s on {what.match} "
+            f"when matched and ({what.differs}) then update set {sets} "
+            f"when not matched then insert ({', '.join(what.inserts)}) overriding system value "
+            f"values ({', '.join(what.inserts.values())}) returning merge_action() as action) "
+            "select count(*) filter (where action = 'INSERT'), count(*) filter (where action = 'UPDATE') from done"
+        )
+        return int(found[0][0]), int(found[0][1])
 
     def before_replace(self, target: Target, *, undo: bool = False) -> None:  # noqa: ARG002 - the same for both
         """Lock out other writers; readers go on. Two replaces at once would each keep the other's rows."""

@@ -34,9 +34,10 @@ class Dialect:
     """One database: `name` is SQLGlot's, `written` the dialect in which statements for it are built.
 
     `types` are the written types to the database's own, where SQLGlot's choice would lose something. `session` are
-    statements for a new session, with `{milliseconds}` and `{seconds}` of the lock time-out. `columns` is the query for
-    name, type, length, precision, scale, whether a value is required, and whether it is generated. With
-    `transactional_ddl` a change of tables is part of the transaction; elsewhere it ends it.
+    statements for a new session, with `{milliseconds}` and `{seconds}` of the lock time-out; they, `schema`, `version`
+    and `lock` are in the database's own words. `columns` is the query for name, type, length, precision, scale, whether
+    a value is required, and whether it is generated. With `transactional_ddl` a change of tables is part of the
+    transaction; elsewhere it ends it.
     """
 
     name: str

@@ -21,7 +21,7 @@ from dataforge.destinations import _sql_types
 from dataforge.destinations._columns import Outgoing, Planned, TargetColumn, record_json
 from dataforge.destinations._ledger import STAGE
 from dataforge.destinations._sql_dialects import Dialect, differs, literal, quote, text, translated
-from dataforge.destinations._tables import Target
+from dataforge.destinations._tables import Target, Upsert
 from dataforge.errors import DataForgeError, TerminalError
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class SqlTables:
         if self.sqlite:
             return self._sqlite_target(schema or "main", name)
         if not schema:
-            schema = self.rows(self.dialect_.schema)[0][0]
+            schema = self.asked(self.dialect_.schema)
             if not schema:
                 raise TerminalError(f"the connection has no schema of its own; write the table as 'schema.{name}'")
         found = self.rows(f"select TABLE_TYPE from INFORMATION_SCHEMA.TABLES where {self._called(schema, name)}")
@@ -198,7 +198,7 @@ class SqlTables:
         columns = tuple(
             TargetColumn(
                 column,
-                type_ or "",
+                (type_ or "").lower(),  # SQLite itself spells some of them in capitals
                 # an integer that is the primary key gets its number by itself
                 required=bool(not_null) and default is None and not (pk and type_.lower() == "integer"),
                 generated=hidden in (2, 3),
@@ -317,6 +317,10 @@ class SqlTables:
         done = self.run(f"insert into {self.quoted(target)} ({names}) {select}")
         return rows if done < 0 else done
 
+    def upsert(self, target: Target, what: Upsert) -> tuple[int, int] | None:  # noqa: ARG002 - as others need it
+        """Not at once: few databases tell what their MERGE did to each row."""
+        return None
+
     def before_replace(self, target: Target, *, undo: bool = False) -> None:  # noqa: ARG002 - the same for both
         """Lock out other writers where the database can, and refuse where a foreign key would delete other rows too."""
         if self.dialect_.lock:
@@ -353,6 +357,12 @@ class SqlTables:
             )
         return [str(name) for (name,) in found]
 
+    def asked(self, sql: str) -> Any:
+        """Return the one value of a query in the database's own dialect."""
+        with self.lifeline.within("a query"), closing(self.con.cursor()) as cursor:
+            cursor.execute(sql)
+            return cursor.fetchone()[0]
+
     def _native(self, sql: str) -> None:
         with self.lifeline.within("a statement"), closing(self.con.cursor()) as cursor:
             cursor.execute(sql)
@@ -362,6 +372,13 @@ class SqlTables:
         count = int(self.rows(f"select count(*) from {self.quoted(target)}")[0][0])
         self.run(f"delete from {self.quoted(target)}")
         return count
+
+    def swap_table(self, target: Target) -> Target | None:  # noqa: ARG002 - as others need it
+        """Nothing: replace empties the table."""
+        return None
+
+    def swap_in(self, target: Target, new: Target) -> None:
+        """Never called."""
 
     def records(self, sql: str, without: Sequence[str]) -> list[str]:
         """Return the rows of a query over the stage table as JSON texts."""
@@ -450,7 +467,7 @@ def _insert(cursor: Any, driver: str, into: str, names: Sequence[str], values: l
         return int(cursor.rowcount)
     marks, escaped = placeholders(driver, len(names), f"insert into {into} ({listed}) values ")
     if driver == "psycopg2":
-        from psycopg2.extras import execute_values
+        from psycopg2.extras import execute_values  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
         execute_values(cursor, f"{escaped}%s", values, page_size=len(values))
         return int(cursor.rowcount)
@@ -483,33 +500,27 @@ def retyped(create: str, name: str, column: str, type_: str) -> str:
     TerminalError when the statement has no such column. Only these two places of the text are changed.
     """
     from sqlglot.dialects.sqlite import SQLite
-    from sqlglot.tokens import TokenType
 
     tokens = SQLite().tokenize(create)
-    opened = next(index for index, token in enumerate(tokens) if token.token_type == TokenType.L_PAREN)
+    kinds = [token.token_type.name for token in tokens]
+    opened = kinds.index("L_PAREN")
     named = next(index for index, token in enumerate(tokens) if token.text.upper() == "TABLE") + 1
-    depth, begins, edit = 0, True, None
+    depth = 0
     for index in range(opened, len(tokens)):
-        kind = tokens[index].token_type
-        if begins and depth == 1 and tokens[index].text.lower() == column.lower():
-            end = index + 1
-            inner = 0
-            while end < len(tokens):
-                token = tokens[end]
-                if inner == 0 and (
-                    token.token_type in (TokenType.COMMA, TokenType.R_PAREN) or token.text.upper() in _CONSTRAINTS
-                ):
-                    break
-                inner += (token.token_type == TokenType.L_PAREN) - (token.token_type == TokenType.R_PAREN)
-                end += 1
-            edit = tokens[index].end + 1, tokens[end - 1].end + 1
+        begins = depth == 1 and kinds[index - 1] in ("L_PAREN", "COMMA")
+        if begins and tokens[index].text.lower() == column.lower():
             break
-        depth += (kind == TokenType.L_PAREN) - (kind == TokenType.R_PAREN)
-        begins = (kind == TokenType.L_PAREN or kind == TokenType.COMMA) and depth == 1
-    if edit is None:
+        depth += (kinds[index] == "L_PAREN") - (kinds[index] == "R_PAREN")
+    else:
         raise TerminalError(f"column {column!r} can't get the type {type_}; change the table by hand")
+    end = index + 1
+    inner = 0
+    while inner or not (kinds[end] in ("COMMA", "R_PAREN") or tokens[end].text.upper() in _CONSTRAINTS):
+        inner += (kinds[end] == "L_PAREN") - (kinds[end] == "R_PAREN")
+        end += 1
     first, last = tokens[named].start, tokens[opened - 1].end + 1
-    return f"{create[:first]}{name}{create[last : edit[0]]} {type_}{create[edit[1] :]}"
+    old, rest = tokens[index].end + 1, tokens[end - 1].end + 1
+    return f"{create[:first]}{name}{create[last:old]} {type_}{create[rest:]}"
 
 
 _CONSTRAINTS = {

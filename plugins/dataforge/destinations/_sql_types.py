@@ -27,8 +27,8 @@ from dataforge.errors import TerminalError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SQLITE_DIGITS = 18
-"""Decimals of more digits become text in a new SQLite table: its numbers are integers and doubles of 64 bits."""
+SQLITE_DIGITS = 19
+"""Decimals with more digits before the point become text in SQLite, which has integers and doubles of 64 bits."""
 
 
 def written_type(type_: str, dialect: Dialect) -> str:
@@ -50,9 +50,20 @@ def written_type(type_: str, dialect: Dialect) -> str:
         return "boolean"
     if kind.is_type("timestampltz"):
         return "timestamptz"
-    if kind.is_type("udecimal"):
-        kind.set("this", exp.DataType.Type.DECIMAL)
+    if signed := _UNSIGNED.get(kind.this.value):
+        return signed + "".join(f"({size})" for size in [", ".join(one.name for one in kind.expressions)] if size)
     return kind.sql("postgres").lower()
+
+
+_UNSIGNED = {
+    "UDECIMAL": "numeric",
+    "UDOUBLE": "double precision",
+    "UTINYINT": "smallint",
+    "USMALLINT": "integer",
+    "UMEDIUMINT": "integer",
+    "UINT": "bigint",
+    "UBIGINT": "numeric(20,0)",
+}
 
 
 def sized(name: str, length: Any, precision: Any, scale: Any) -> str:
@@ -84,10 +95,9 @@ def arrow_of(type_: str, dialect: Dialect) -> pa.DataType | None:
         return own_names[type_.lower()]
     groups: tuple[tuple[tuple[str, ...], pa.DataType], ...] = (
         (("boolean",), pa.bool_()),
-        (("smallint", "tinyint", "utinyint"), pa.int16()),
-        (("int", "mediumint", "usmallint"), pa.int32() if dialect.name != "sqlite" else pa.int64()),
-        (("bigint", "uint"), pa.int64()),
-        (("ubigint",), pa.decimal128(20, 0)),
+        (("smallint", "tinyint"), pa.int16()),
+        (("int", "mediumint"), pa.int32() if dialect.name != "sqlite" else pa.int64()),
+        (("bigint",), pa.int64()),
         (("float",), pa.float32() if dialect.name in ("postgres", "mysql") else pa.float64()),
         (("double",), pa.float64()),
         (("date",), pa.date32()),
@@ -209,7 +219,8 @@ def _new_type(source: pa.DataType, dialect: Dialect) -> tuple[str, pa.DataType]:
     if t.is_decimal(source):
         scale = max(source.scale, 0)
         precision = max(source.precision - min(source.scale, 0), scale)
-        if precision > (SQLITE_DIGITS if dialect.name == "sqlite" else 38):
+        # 38 digits in all are what inference gives to numbers that a double would not hold
+        if precision > 38 or (dialect.name == "sqlite" and (precision == 38 or precision - scale > SQLITE_DIGITS)):
             return dialect.text, pa.string()
         return f"numeric({precision},{scale})", pa.decimal128(precision, scale)
     if t.is_timestamp(source):
@@ -244,7 +255,7 @@ def _guarded(wire: Wire, type_: str, dialect: Dialect) -> Wire:
         guards.append(lambda array: _special(array, infinite=dialect.name != "sqlite", title=dialect.title))
     if is_text(wire.type) and dialect.name == "postgres":
         guards.append(_nul)
-    if is_text(wire.type) and dialect.name != "sqlite" and (size := re.search(r"char\w*\((\d+)\)", type_.lower())):
+    if is_text(wire.type) and dialect.name != "sqlite" and (size := re.search(r"char[\w ]*\((\d+)\)", type_.lower())):
         guards.append(lambda array, most=int(size[1]): _too_long(array, most))  # type: ignore[misc]
     if dialect.name == "sqlite":
         if t.is_decimal(wire.type):
@@ -306,7 +317,8 @@ def _nul(array: pa.Array[Any]) -> str | None:
 def _too_long(array: pa.Array[Any], most: int) -> str | None:
     import pyarrow.compute as pc
 
-    longest = pc.max(pc.utf8_length(array)).as_py()
+    length: Any = pc.utf8_length  # the stubs know arrays of texts only by that type
+    longest = pc.max(length(array)).as_py()
     if longest is None or longest <= most:
         return None
     return f"holds a text of {longest} characters, the table's column takes {most}"

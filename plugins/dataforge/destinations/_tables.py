@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,6 +47,20 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.table}" if self.schema else self.table
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """Rows of the query `rows` (called s) brought into a table (called t): all parts are SQL, names are quoted.
+
+    Where `match` holds and `differs`, `sets` are set; where nothing matches, `inserts` are inserted.
+    """
+
+    rows: str
+    match: str
+    differs: str
+    sets: Mapping[str, str]
+    inserts: Mapping[str, str]
 
 
 class Tables(Statements, Protocol):
@@ -127,6 +141,10 @@ class Tables(Statements, Protocol):
 
     def insert(self, target: Target, names: str, select: str, rows: int) -> int:
         """Insert the result of a query (`rows` in all, -1 when not known); return the number of rows inserted."""
+        ...
+
+    def upsert(self, target: Target, what: Upsert) -> tuple[int, int] | None:
+        """Update and insert in one statement; return (inserted, updated), None where that can't be done or counted."""
         ...
 
     def before_replace(self, target: Target, *, undo: bool = False) -> None:

@@ -8,7 +8,7 @@ repeated; the rows, the dead letters, the marker and the cursor are one transact
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dataforge.destinations._commit import TableLedger
     from dataforge.destinations._sql_dialects import Dialect
     from dataforge.destinations._sql_tables import SqlTables
+    from dataforge.destinations._tables import Target
 
 
 class SqlConfig(TableConfig):
@@ -93,7 +94,7 @@ class SqlDestination:
         with self._open(connection, context, immediate=False) as db:
             target = db.target(self.config.table)
             with db.errors(target):
-                version = db.rows(db.dialect_.version)[0][0]
+                version = db.asked(db.dialect_.version)
                 for schema in dict.fromkeys((target.schema, self.config.ledger_schema or target.schema)):
                     db.check_schema(target, schema)
                 db.rollback()
@@ -109,7 +110,7 @@ class SqlDestination:
 
         config, dialect = self.config, _dialect_of(connection)
         made = connect(
-            connection, None, context.log, lambda hook, con: prepare(hook, con, dialect, config.lock_timeout)
+            connection, None, context.log, lambda hook, con: _prepare(hook, con, dialect, config.lock_timeout)
         )
         db = SqlTables(
             made.connection,
@@ -121,7 +122,7 @@ class SqlDestination:
             create_schemas=config.create_schema,
         )
         try:
-            with db.errors(db_name(connection)):
+            with db.errors(_place(connection)):
                 yield db
         finally:
             # whatever is wrong with a session that ends, its transaction ends with it
@@ -132,7 +133,7 @@ class SqlDestination:
             made.lifeline.close()
 
 
-def db_name(connection: Connection) -> Any:
+def _place(connection: Connection) -> Target:
     """Return what errors outside of any table's statements name."""
     from dataforge.destinations._tables import Target
 
@@ -151,15 +152,15 @@ def _dialect_of(connection: Connection) -> Dialect:
     )
 
 
-def prepare(hook: Any, con: Any, dialect: Dialect, lock_timeout: timedelta) -> None:
+def _prepare(hook: Any, con: Any, dialect: Dialect, lock_timeout: timedelta) -> None:
     """Set a new session up: no autocommit, one isolation level, a limit for locks, UTC."""
-    from contextlib import closing
-
     seconds = lock_timeout.total_seconds()
     if dialect.name == "sqlite":
+        version = con.execute("select sqlite_version()").fetchone()[0]
+        if tuple(map(int, version.split("."))) < (3, 35):
+            raise TerminalError(f"SQLite {version} is too old for the sql destination, which needs 3.35 or later")
         con.isolation_level = None  # transactions begin where we say so
         con.execute(f"pragma busy_timeout = {max(1, int(seconds * 1000))}")
-        con.execute("pragma foreign_keys")
         return
     if getattr(hook, "supports_autocommit", False):
         hook.set_autocommit(con, False)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from dataforge.components.base import Incoming, JsonValue, LoadReport
 from dataforge.components.delivery import CursorStep
 from dataforge.config.pipeline import PipelineConfig
-from dataforge.errors import ConfigError
+from dataforge.errors import ConfigError, TransientError
 from dataforge.observability.log import timed
 from dataforge.runtime import again, rejects
 from dataforge.runtime.context import TaskContext
-from dataforge.runtime.ledgers import built, place
+from dataforge.runtime.ledgers import accountable, built, opened, place
 from dataforge.runtime.staging import Manifest, Staging
 
 if TYPE_CHECKING:
@@ -35,7 +35,13 @@ def run(
     def once(turn: int) -> tuple[LoadReport, Manifest]:
         staged = Manifest.from_json(manifest if turn == 0 else again.staged(config, context, turn))
         with context.scratch() as scratch:
-            paths = staging.fetch(staged, scratch)
+            try:
+                paths = staging.fetch(staged, scratch)
+            except TransientError:
+                # they are removed after the commit: this attempt may follow one that was killed right then
+                if (done_before := _committed(config, index, staged, context)) is not None:
+                    return done_before, staged
+                raise
             extra = staging.contents(staged).extra
             step = CursorStep.from_json(extra.get("cursor"))
             aside = rejects.read(staging.fetch_rejects(staged, scratch))
@@ -49,6 +55,18 @@ def run(
     if len(config.outputs) == 1:
         staging.remove_run(context.dag_id, context.run_id)
     return asdict(report)
+
+
+def _committed(config: PipelineConfig, index: int, staged: Manifest, context: TaskContext) -> LoadReport | None:
+    """Return what an earlier attempt stored of exactly these staged rows; None when no marker says so."""
+    if index not in accountable(config):
+        return None
+    with opened(config, index, context) as ledger:
+        record = ledger.load(context.run_id)
+    if record is None or record.digest != staged.digest:
+        return None
+    figures = {name: getattr(record, name) for name in ("inserted", "updated", "deleted", "rejected", "schema_version")}
+    return LoadReport(record.target, record.rows, already=True, **figures)
 
 
 def load(

@@ -1,0 +1,113 @@
+"""The difference of two configs, key by key, as changes that make the one from the other; and as lines of text.
+
+The places of changes are JSON pointers at the time a change is applied, one after the other, as in a JSON Patch
+(RFC 6902): `apply(before, changes(before, after)) == after`, and `invert` leads back.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from dataforge.authoring.base import Change
+from dataforge.authoring.editing import Operation, patch
+from dataforge.config.positions import escape
+
+
+def changes(before: Any, after: Any) -> tuple[Change, ...]:
+    """Return what makes `after` of `before`, in the order in which it must be applied."""
+    return tuple(_changes(before, after, ""))
+
+
+def _changes(before: Any, after: Any, pointer: str) -> Iterator[Change]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in before:
+            place = f"{pointer}/{escape(key)}"
+            if key not in after:
+                yield Change("remove", place, before[key])
+            else:
+                yield from _changes(before[key], after[key], place)
+        for key in after:
+            if key not in before:
+                yield Change("add", f"{pointer}/{escape(key)}", None, after[key])
+    elif isinstance(before, Sequence) and isinstance(after, Sequence) and not _text(before) and not _text(after):
+        yield from _list_changes(list(before), list(after), pointer)
+    elif not same(before, after):
+        yield Change("replace", pointer, before, after)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str | bytes)
+
+
+def _list_changes(before: list[Any], after: list[Any], pointer: str) -> Iterator[Change]:
+    """Yield changes from the back to the front, so that the indexes of those to come stay right."""
+    matcher = difflib.SequenceMatcher(None, [_key(one) for one in before], [_key(one) for one in after], autojunk=False)
+    for tag, i1, i2, j1, j2 in reversed(matcher.get_opcodes()):
+        if tag == "equal":
+            continue
+        paired = min(i2 - i1, j2 - j1)
+        for index in reversed(range(i1 + paired, i2)):
+            yield Change("remove", f"{pointer}/{index}", before[index])
+        for offset in range(j1 + paired, j2):
+            yield Change("add", f"{pointer}/{i1 + offset - j1}", None, after[offset])
+        for index in reversed(range(paired)):
+            yield from _changes(before[i1 + index], after[j1 + index], f"{pointer}/{i1 + index}")
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=list)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are equal; true is not 1, and 1.0 not 1."""
+    return _key(one) == _key(other)
+
+
+def apply(config: Any, changed: Iterable[Change]) -> Any:
+    """Return a copy with the changes made; EditError when a place is not there."""
+    return patch(config, operations(changed))
+
+
+def operations(changed: Iterable[Change]) -> list[Operation]:
+    """Return changes as operations of a JSON Patch."""
+    return [Operation(change.op, change.pointer, None if change.op == "remove" else change.after) for change in changed]
+
+
+def invert(changed: Iterable[Change]) -> tuple[Change, ...]:
+    """Return the changes that take these back."""
+    back = {"add": "remove", "remove": "add", "replace": "replace"}
+    return tuple(
+        Change(back[change.op], change.pointer, change.after, change.before)  # type: ignore[arg-type]  # of the same three
+        for change in reversed(tuple(changed))
+    )
+
+
+def text(before: str, after: str, name: str = "config.json") -> str:
+    """Return the difference of two texts as unified diff; "" when they are equal."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{name}", f"b/{name}"
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def in_words(changed: Iterable[Change]) -> list[str]:
+    """Return each change as a line."""
+    return [_words(change) for change in changed]
+
+
+def _words(change: Change) -> str:
+    place = change.pointer or "/"
+    if change.op == "add":
+        return f"+ {place}: {short(change.after)}"
+    if change.op == "remove":
+        return f"- {place}: {short(change.before)}"
+    return f"~ {place}: {short(change.before)} -> {short(change.after)}"
+
+
+def short(value: Any, limit: int = 200) -> str:
+    """Return a JSON value on one line, cut to `limit` characters."""
+    found = json.dumps(value, ensure_ascii=False, default=str)
+    return found if len(found) <= limit else f"{found[: limit - 1]}…"

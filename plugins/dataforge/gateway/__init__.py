@@ -1,0 +1,1 @@
+"""Language models behind one call: providers, deadlines, budgets, redaction and an exact cache. Knows no pipelines."""
