@@ -25,6 +25,7 @@ SCENARIOS = (
     "csv_to_postgres",
     "postgres_to_postgres",
     "merge_postgres",
+    "guards",
     "api_to_postgres",
     "csv_to_duckdb",
     "csv_to_parquet",

@@ -1,4 +1,4 @@
-"""dlt merges a CSV of orders by key into PostgreSQL: `dlt_merge.py FILE URL upsert|delete-insert`, Arrow all the way."""
+"""dlt merges a CSV by key into PostgreSQL, Arrow all the way: `dlt_merge.py FILE URL upsert|delete-insert`."""
 
 from __future__ import annotations
 

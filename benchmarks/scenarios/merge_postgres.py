@@ -85,7 +85,7 @@ def run(bench: Bench) -> Outcome:
     lines, found = figures(runs, bench.rows // 10)
     peers = [name for name in (UPSERT, DELETE_INSERT, SLING) if name in found]
     targets = faster(found, (FUSED, STAGED), peers)
-    server.query("drop schema bench cascade", "drop schema bench_dlt cascade", "drop schema if exists bench_sling cascade")
+    server.query(*(f"drop schema if exists {schema} cascade" for schema in ("bench", "bench_dlt", "bench_sling")))
     title = f"{bench.rows // 10:,} changed rows merged by key into {bench.rows:,} rows of PostgreSQL"
     notes = [f"PostgreSQL {server.version}; no table has an index on the key. Ours and dlt's is one transaction."]
     if not sling:

@@ -102,6 +102,63 @@ class Settings(BaseModel):
         "addresses are always refused.",
     )
 
+    llm_chain: tuple[str, ...] = Field(
+        default=(),
+        description="Language models to use, comma-separated, each `connection` or `connection/model`: the first that "
+        "answers is taken. When not set, Ollama on this machine.",
+    )
+    llm_author: tuple[str, ...] = Field(default=(), description="The same for authoring only.")
+    llm_refine: tuple[str, ...] = Field(default=(), description="The same for refining only.")
+    llm_repair: tuple[str, ...] = Field(default=(), description="The same for repairing only.")
+    llm_explain: tuple[str, ...] = Field(default=(), description="The same for explaining only.")
+    llm_first_token_seconds: float = Field(
+        default=20,
+        gt=0,
+        description="Longest wait for the first token of a model, in seconds. Ollama, which may have to load the model "
+        "and read the prompt on a CPU, gets 60 unless its connection says otherwise.",
+    )
+    llm_idle_seconds: float = Field(
+        default=15, gt=0, description="Longest silence of a model within an answer, in seconds."
+    )
+    llm_total_seconds: float = Field(
+        default=120, gt=0, description="Longest time of one answer with all its tries, in seconds."
+    )
+    llm_attempts: int = Field(default=3, ge=1, description="How often one server is tried before the next one is.")
+    llm_concurrency: int = Field(default=4, ge=1, description="Calls of one connection at a time, per process.")
+    llm_tokens_per_call: int = Field(default=100_000, ge=0, description="Largest call, in tokens; 0 for no limit.")
+    llm_tokens_per_request: int = Field(
+        default=300_000, ge=0, description="Most tokens that one wish of a person may use, repairs included; 0 for all."
+    )
+    llm_tokens_per_user_day: int = Field(
+        default=0, ge=0, description="Most tokens of one person in a day (UTC); 0 for all."
+    )
+    llm_tokens_per_month: int = Field(default=0, ge=0, description="Most tokens of everybody in a month; 0 for all.")
+    llm_cost_per_call: float = Field(default=0, ge=0, description="Most that one call may cost; 0 for no limit.")
+    llm_cost_per_request: float = Field(default=0, ge=0, description="Most that one wish may cost; 0 for no limit.")
+    llm_cost_per_user_day: float = Field(
+        default=0, ge=0, description="Most that one person may spend in a day; 0 for all."
+    )
+    llm_cost_per_month: float = Field(
+        default=0, ge=0, description="Most that everybody may spend in a month; 0 for all."
+    )
+    llm_withhold_personal: bool = Field(
+        default=True,
+        description="Whether personal data (e-mail, phone, IBAN, card, identity and IP numbers) is replaced before "
+        "anything goes to a model, and put back into its answer. Secrets always stay here.",
+    )
+    llm_cache_hours: float = Field(
+        default=24, ge=0, description="For how long answers are kept for equal requests; 0: not."
+    )
+    llm_cache_mb: int = Field(default=64, ge=1, description="Size of that cache, in MiB.")
+    llm_cache_url: str = Field(
+        default="",
+        description="redis://, rediss:// or valkey:// URL of the cache; a file below Airflow's home when not set.",
+    )
+    llm_reuse_similar: bool = Field(
+        default=False,
+        description="Whether an answer is also kept for requests in other words that say the same in every value.",
+    )
+
     @property
     def readable_folders(self) -> tuple[Path, ...]:
         """All folders that path sources may read, in look-up order."""
@@ -113,6 +170,9 @@ def from_mapping(values: dict[str, str]) -> Settings:
     parsed: dict[str, object] = {name: value for name, value in values.items() if value != ""}
     if "data_folders" in parsed:
         parsed["data_folders"] = tuple(_folder(part) for part in str(parsed["data_folders"]).split(":") if part)
+    for name in ("llm_chain", "llm_author", "llm_refine", "llm_repair", "llm_explain"):
+        if name in parsed:
+            parsed[name] = tuple(part.strip() for part in str(parsed[name]).split(",") if part.strip())
     for name in ("configs_folder", "output_folder", "scratch_folder"):
         if name in parsed:
             parsed[name] = _folder(str(parsed[name]))

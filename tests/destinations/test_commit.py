@@ -238,7 +238,12 @@ def merged(model: dict[int, Row], batch: Sequence[Row], strategy: str, *, missin
 @pytest.mark.parametrize("missing", ["keep", "delete"])
 def test_merge_equals_a_dict_whatever_comes(place: Place, strategy: str, missing: str) -> None:
     chance = random.Random(f"{strategy} {missing}")
-    config = {**MERGE, "merge_strategy": strategy, "delete_flag": "gone", "missing_rows": missing}
+    config: dict[str, Any] = {
+        **MERGE,
+        "merge_strategy": strategy,
+        "delete_flag": "gone",
+        "missing_rows": missing,
+    }
     model: dict[int, Row] = {}
     for turn in range(6):
         ids = chance.sample(range(12), chance.randint(1, 9))

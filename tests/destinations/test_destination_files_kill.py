@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.destinations import file_child
 from dataforge.components.base import Connection
 from dataforge.components.paths import filesystem
 from dataforge.components.registry import DESTINATIONS
-from dataforge.destinations import _file_ledger
+from dataforge.destinations import _file_ledger, _file_place
 from dataforge.destinations._file_ledger import FileLedger
 from dataforge.settings import get_settings
 
@@ -32,10 +33,17 @@ FIRST, SECOND, THIRD = "1" * 16, "2" * 16, "3" * 16
 REJECT = {"stage": "check", "reason": "no", "record": '{"id":-1}'}
 
 
+@cache
+def client(endpoint: str) -> Any:
+    """Return the one S3 client of this process: to make one takes as long as twenty requests."""
+    return filesystem(Connection("lake", "aws", login="k", password="s", extra={"endpoint_url": endpoint}))
+
+
 @pytest.fixture(autouse=True)
-def _no_grace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Debris needs no age, so that `sweep` can be tried at once."""
+def _settled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Debris needs no age, so that `sweep` can be tried at once; one S3 client serves all."""
     monkeypatch.setattr(_file_ledger, "GRACE", timedelta(seconds=-5))
+    monkeypatch.setattr(_file_place, "filesystem", lambda connection: client(connection.extra["endpoint_url"]))
     yield
     get_settings.cache_clear()
 
@@ -145,7 +153,9 @@ class Target:
         if self.connection is None:
             found = [str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()]
         else:
-            found = [name.removeprefix(f"{base}/") for name in filesystem(self.connection).find(str(base))]
+            found = [
+                name.removeprefix(f"{base}/") for name in client(self.connection.extra["endpoint_url"]).find(str(base))
+            ]
         return sorted(name for name in found if not name.endswith(".lock"))
 
     def _base(self) -> Any:
@@ -157,7 +167,9 @@ class Target:
         if self.connection is None:
             table = pq.read_table(self._base() / name, partitioning=None)
         else:
-            table = pq.read_table(pa.BufferReader(filesystem(self.connection).cat_file(f"{self._base()}/{name}")))
+            table = pq.read_table(
+                pa.BufferReader(client(self.connection.extra["endpoint_url"]).cat_file(f"{self._base()}/{name}"))
+            )
         return [number for number in table.column("id").to_pylist() if number is not None]
 
 

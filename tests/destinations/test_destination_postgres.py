@@ -148,8 +148,8 @@ def test_append_adds_and_replace_leaves_only_the_new_rows(database: Database, co
     assert load(database, context, rows(id=[3])).created is False
     assert database.sql("select id from t order by id") == [(1,), (2,), (3,)]
     for method in ("delete", "truncate"):
-        config = {"write_disposition": "replace", "replace_method": method, "allow_shrink": True}
-        load(database, context, rows(id=[9]), **config)
+        how: dict[str, Any] = {"write_disposition": "replace", "replace_method": method, "allow_shrink": True}
+        load(database, context, rows(id=[9]), **how)
         assert database.sql("select id from t") == [(9,)]
 
 

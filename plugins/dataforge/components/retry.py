@@ -63,6 +63,7 @@ def repeat(
     when: type[BaseException] | tuple[type[BaseException], ...] = TransientError,
     what: str = "",
     log: Callable[..., None] = line,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
     """Return `call()`, tried again by the policy when it raises one of `when`; the last error is raised.
 
@@ -86,7 +87,12 @@ def repeat(
         log("trying again", what=what, attempt=state.attempt_number, wait=round(state.upcoming_sleep, 3), error=error)
 
     retrying = tenacity.Retrying(
-        wait=wait, stop=stop, retry=tenacity.retry_if_exception_type(when), before_sleep=tell, reraise=True
+        wait=wait,
+        stop=stop,
+        retry=tenacity.retry_if_exception_type(when),
+        before_sleep=tell,
+        reraise=True,
+        sleep=sleep,
     )
     return retrying(call)
 

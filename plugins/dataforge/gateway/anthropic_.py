@@ -10,7 +10,7 @@ from dataforge.gateway.base import Call, End, Finish, Model, Piece
 from dataforge.gateway.faults import fault
 from dataforge.gateway.lines import Line, Lines
 from dataforge.gateway.ollama_ import missing
-from dataforge.gateway.profile import Profile
+from dataforge.gateway.connections import Profile
 from dataforge.gateway.streams import Streamed
 
 CACHED_PREFIX = 4_000

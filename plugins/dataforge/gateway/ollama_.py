@@ -14,7 +14,7 @@ from dataforge.errors import AnswerUnfit, ModelRefused, PromptTooLong
 from dataforge.gateway.base import Call, End, Finish, Model, Piece
 from dataforge.gateway.faults import fault
 from dataforge.gateway.lines import Line, Lines
-from dataforge.gateway.profile import Profile
+from dataforge.gateway.connections import Profile
 from dataforge.gateway.streams import Streamed
 
 

@@ -1,0 +1,95 @@
+"""Budgets of tokens and money: looked at before a call, with what calls now on their way may use, and counted after."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from dataforge.errors import BudgetSpent
+from dataforge.gateway.base import Request, Usage, UsageLedger
+from dataforge.settings import Settings
+
+
+@dataclass(frozen=True)
+class _Held:
+    request_id: str
+    actor: str
+    tokens: int
+    cost: float
+
+
+class Budgets:
+    """The budgets of a deployment."""
+
+    def __init__(self, ledger: UsageLedger, settings: Settings) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._held: list[_Held] = []
+        self._lock = threading.Lock()
+
+    @property
+    def of_money(self) -> bool:
+        """Whether prices must be known."""
+        one = self._settings
+        return any((one.llm_cost_per_call, one.llm_cost_per_request, one.llm_cost_per_user_day, one.llm_cost_per_month))
+
+    @contextmanager
+    def held(self, request: Request, tokens: int, cost: float) -> Iterator[None]:
+        """Hold what a call may use at most while it runs; BudgetSpent when there is not so much left."""
+        mine = _Held(request.request_id, request.actor, tokens, cost)
+        with self._lock:
+            self._check(request, mine)
+            self._held.append(mine)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.remove(mine)
+
+    def _check(self, request: Request, mine: _Held) -> None:
+        one = self._settings
+        _within(mine.tokens, mine.cost, one.llm_tokens_per_call, one.llm_cost_per_call, Usage(), "call", "this call")
+        now = datetime.now(timezone.utc)
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        if one.llm_tokens_per_request or one.llm_cost_per_request:
+            used = self._ledger.spent(request_id=request.request_id)
+            tokens, cost = self._with(mine, request_id=request.request_id)
+            what = "this request with its repairs"
+            _within(tokens, cost, one.llm_tokens_per_request, one.llm_cost_per_request, used, "request", what)
+        if one.llm_tokens_per_user_day or one.llm_cost_per_user_day:
+            used = self._ledger.spent(actor=request.actor, since=day)
+            tokens, cost = self._with(mine, actor=request.actor)
+            what = f"{request.actor or 'nobody in particular'} today"
+            _within(tokens, cost, one.llm_tokens_per_user_day, one.llm_cost_per_user_day, used, "user", what)
+        if one.llm_tokens_per_month or one.llm_cost_per_month:
+            used = self._ledger.spent(since=day.replace(day=1))
+            tokens, cost = self._with(mine)
+            _within(tokens, cost, one.llm_tokens_per_month, one.llm_cost_per_month, used, "month", "all in this month")
+
+    def _with(self, mine: _Held, *, request_id: str | None = None, actor: str | None = None) -> tuple[int, float]:
+        """Return what this call and those on their way under the same heading may use."""
+        others = [
+            one
+            for one in self._held
+            if (request_id is None or one.request_id == request_id) and (actor is None or one.actor == actor)
+        ]
+        return mine.tokens + sum(one.tokens for one in others), mine.cost + sum(one.cost for one in others)
+
+
+def _within(tokens: int, cost: float, most_tokens: int, most_cost: float, used: Usage, scope: str, what: str) -> None:
+    setting = {"user": "user_day"}.get(scope, scope)
+    if most_tokens and used.tokens + tokens > most_tokens:
+        raise BudgetSpent(
+            f"the budget of {most_tokens:,} tokens for {what} does not suffice: {used.tokens:,} are used, and the next "
+            f"call may take {tokens:,} ([dataforge] llm_tokens_per_{setting})",
+            scope,
+        )
+    if most_cost and used.cost + cost > most_cost:
+        raise BudgetSpent(
+            f"the budget of {most_cost:.2f} for {what} does not suffice: {used.cost:.4f} is spent, and the next call may "
+            f"cost {cost:.4f} ([dataforge] llm_cost_per_{setting})",
+            scope,
+        )
