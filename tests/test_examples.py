@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -108,6 +108,21 @@ def test_weather_hourly_and_then_daily(outputs: Path) -> None:
     assert warehouse(outputs, "SELECT max(warmest_c) FROM weather_daily") == [
         (max(filter(None, table["temperature_c"].to_pylist())),)
     ]
+
+
+def test_weather_stations_reads_on_from_where_it_stopped(outputs: Path) -> None:
+    run(outputs, "weather_stations.json")
+    with gzip.open(DATA / "weather_2013_01.ndjson.gz", "rt") as file:
+        rows = [json.loads(line) for line in file]
+    keys = {(row["origin"], row["time_hour"]) for row in rows}
+    counted = "SELECT count(*), count(DISTINCT (origin, time_hour)) FROM weather_stations"
+    assert warehouse(outputs, counted) == [(len(keys), len(keys))]
+    run(outputs, "weather_stations.json")
+    assert warehouse(outputs, counted) == [(len(keys), len(keys))]
+    hours = [datetime.fromisoformat(row["time_hour"].replace("Z", "+00:00")) for row in rows]
+    reread = [hour for hour in hours if hour >= max(hours) - timedelta(hours=6)]
+    loads = "SELECT row_count, inserted FROM _dataforge_loads WHERE pipeline = 'weather_stations' ORDER BY epoch"
+    assert warehouse(outputs, loads) == [(len(keys), len(keys)), (len(reread), 0)]
 
 
 @pytest.mark.parametrize("since", [2012, 2015])

@@ -111,11 +111,11 @@ class Settings(BaseModel):
     llm_refine: tuple[str, ...] = Field(default=(), description="The same for refining only.")
     llm_repair: tuple[str, ...] = Field(default=(), description="The same for repairing only.")
     llm_explain: tuple[str, ...] = Field(default=(), description="The same for explaining only.")
-    llm_first_token_seconds: float = Field(
-        default=20,
+    llm_first_token_seconds: float | None = Field(
+        default=None,
         gt=0,
-        description="Longest wait for the first token of a model, in seconds. Ollama, which may have to load the model "
-        "and read the prompt on a CPU, gets 60 unless its connection says otherwise.",
+        description="Longest wait for the first token of a model, in seconds. When not set: 20, and 60 for Ollama, "
+        "which may have to load the model and to read the prompt on a CPU. A connection's own value goes first.",
     )
     llm_idle_seconds: float = Field(
         default=15, gt=0, description="Longest silence of a model within an answer, in seconds."

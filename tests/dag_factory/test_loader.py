@@ -107,8 +107,8 @@ def test_where_nothing_can_be_remembered_all_is_read_anew(
     assert ids(load()) == {"a"}
 
 
-def test_the_maintenance_dag_sweeps_staging_once_a_day() -> None:
+def test_the_maintenance_dag_sweeps_and_reconciles_once_a_day() -> None:
     (dag,) = run("dataforge_maintenance.py").values()
     assert dag.dag_id == "dataforge_maintenance"
-    assert [task.task_id for task in dag.tasks] == ["sweep_staging"]
+    assert [task.task_id for task in dag.tasks] == ["sweep_staging", "reconcile"]
     assert dag.timetable.can_be_scheduled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -26,8 +27,10 @@ from dataforge.components.delivery import (
     SchemaContract,
     Window,
 )
+from dataforge.components.paths import filesystem
 from dataforge.components.registry import DESTINATIONS
 from dataforge.destinations import _file_ledger
+from dataforge.destinations._file_place import Bucket
 from dataforge.destinations.csv_ import CsvConfig
 from dataforge.destinations.ndjson import NdjsonConfig
 from dataforge.destinations.parquet import ParquetConfig
@@ -396,7 +399,9 @@ def test_markers_are_bounded_and_a_live_part_still_tells_of_its_load(
         target.load(run, rows(id=[1]))
     with target.ledger() as ledger:
         assert [one.run_id for one in ledger.loads()] == ["four", "three"]
-        assert (ledger.load("one") or pytest.fail()).rows == 1
+        found = ledger.load("one")
+        assert found is not None
+        assert found.rows == 1
     assert target.load("one", rows(id=[1])).already
 
 
@@ -452,3 +457,52 @@ def test_the_ledger_keeps_its_protocol(output: Path, context: Context) -> None:
         assert kept.loads() == []
         assert kept.sweep() == []
     assert not (output / "orders" / "_dataforge" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("config", [{}, REPLACE, SINGLE])
+def test_a_request_whose_answer_was_lost_is_not_done_twice(
+    target: Target, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not target.base:
+        pytest.skip("a rename has no answer that could be lost")
+    target.load("one", rows(id=[1]), config)
+    # The client sends a request again when no answer comes; the second one fails, as the first has changed the ETag.
+    put = Bucket._put
+    monkeypatch.setattr(Bucket, "_put", lambda self, *a, **b: put(self, *a, **b) and put(self, *a, **b))
+    report = target.load("two", rows(id=[2]), config)
+    assert (report.rows, report.already) == (1, False)
+    assert target.live(config) == ([{"id": 2}] if config else [{"id": 1}, {"id": 2}])
+    with target.ledger(config) as ledger:
+        assert [one.run_id for one in ledger.loads()] == ["two", "one"]
+        assert ledger.sweep() == []
+        epoch = ledger.state().epoch
+        ledger.set_cursor(None, "somebody")
+        assert ledger.state().epoch == epoch + 1
+
+
+def test_a_large_object_is_uploaded_in_parts_and_abandoned_uploads_are_swept(
+    target: Target, monkeypatch: pytest.MonkeyPatch, lake: Connection
+) -> None:
+    if not target.base:
+        pytest.skip("only S3 has uploads in parts")
+    monkeypatch.setattr("dataforge.destinations._file_place.CHUNK", 5 * 1024 * 1024)
+    noise = rows(id=[random.randbytes(1024 * 1024) for _ in range(7)])
+    assert target.load("one", noise, SINGLE).bytes > 5 * 1024 * 1024
+    assert len(target.live(SINGLE)) == 7
+    bucket, _, key = target.base.removeprefix("s3://").partition("/")
+    where = {"Bucket": bucket, "Key": f"{key}orders.parquet"}
+    filesystem(lake).call_s3("create_multipart_upload", **where)
+    with target.ledger(SINGLE) as ledger:
+        assert len(ledger.sweep()) == 1
+        assert ledger.sweep() == []
+    assert target.load("one", noise, SINGLE).already
+
+
+@pytest.mark.parametrize("type_", ["csv", "ndjson"])
+def test_text_files_keep_a_ledger_too(output: Path, context: Context, type_: str) -> None:
+    target = Target({"type": type_}, context)
+    target.load("one", rows(id=[1], x=["a"]))
+    report = target.load("two", rows(id=[2]))
+    assert target.load("two", rows(id=[2])).already
+    (text,) = (output / "orders").glob(f"{Path(report.target).name}")
+    assert text.read_text() == ("id,x\n2,\n" if type_ == "csv" else '{"id":2,"x":null}\n')

@@ -40,7 +40,7 @@ def _record(chance: random.Random, task: int, seq: int) -> Record:
         "task": task,
         "seq": seq,
         "text": f"{CANARY} {chance.choice(words)}{chance.choice(words)}",
-        "amount": Decimal(chance.randrange(-(10**17), 10**17)).scaleb(-4),
+        "amount": Decimal(chance.randrange(-(10**15), 10**15)).scaleb(-4),
         "whole": chance.choice([0, -1, 2**31, -(2**63), 2**63 - 1, chance.randrange(10**15)]),
         "ratio": chance.choice([0.0, -0.5, 1e300, 5e-324, chance.random(), 0.1 + 0.2]),
         "flag": chance.choice([True, False, None]),

@@ -116,7 +116,7 @@ _CLOCK = (
     r"(?:(?P<half>half\s+past|halb)\s+(?P<halfof>{n})"
     r"|(?P<quarter>quarter\s+(?:past|to)|viertel\s+(?:nach|vor))\s+(?P<quarterof>{n})"
     r"|(?P<word>noon|midday|midnight|mitternacht|mittags?)"
-    r"|(?P<h>\d{{1,2}}|{w})(?:(?:[:.]|\s?h\s?)(?P<m>[0-5]\d))?(?::[0-5]\d)?\s*(?P<ampm>a\.?m\.?|p\.?m\.?)?\s*(?P<uhr>uhr|o'?clock|h\b|hours)?(?:\s+(?P<part>in\s+the\s+morning|in\s+the\s+afternoon|in\s+the\s+evening|at\s+night|morgens|früh|vormittags|nachmittags|abends|nachts))?)"
+    r"|(?P<h>\d{{1,2}}|{w})(?:(?:[:.]|\s?h\s?)(?P<m>[0-5]\d))?(?::[0-5]\d)?\s*(?P<ampm>a\.?m\.?|p\.?m\.?)?\s*(?P<uhr>uhr|o'?clock|h\b|hours)?(?:\s*(?P<part>in\s+the\s+morning|in\s+the\s+afternoon|in\s+the\s+evening|at\s+night|morgens|früh|vormittags|nachmittags|abends|nachts))?)"
 )
 _CLOCK = _CLOCK.format(n=_NUMBER, w="|".join(word for word in _WORDS if word not in ("other", "second", "ein", "eine", "einen", "einer")))
 _LEAD = r"(?:at|um|@|gegen|around|about|by|jeweils\s+um|kurz\s+nach|shortly\s+after|immer\s+um|ab)"

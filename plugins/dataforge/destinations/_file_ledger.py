@@ -30,7 +30,7 @@ from dataforge.destinations._file_manifest import (
     ledger_of,
     told_by,
 )
-from dataforge.destinations._file_place import LEDGER_FOLDER, TEMPORARY, Place, Seen, sha256_of, sync
+from dataforge.destinations._file_place import TEMPORARY, Place, Seen, sha256_of, sync
 from dataforge.errors import ConflictError, FencedError, TerminalError
 
 TRIES = 8

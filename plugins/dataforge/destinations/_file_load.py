@@ -155,7 +155,7 @@ class FileLoad:
                 if part not in before.previous:
                     self.book.place.copy(self.book.file, part.name)
             return self.book.put(before, after, written.file, seen, is_done)
-        # A request that was sent twice fails the second time, since the first one did it.
+        # Where the answer was lost, another load may have been committed on top of ours before we looked.
         return self.book.swap(after, seen) or is_done(self.book.read()[0])
 
     def _is_done(self, token: str, manifest: Manifest) -> bool:

@@ -348,9 +348,11 @@ class Bucket:
     def swap(self, data: bytes, seen: Seen) -> bool:
         """PUT the ledger if its ETag is the one that was seen."""
         try:
-            return self._put(self._ledger, data, seen.version, ContentType="application/json")
+            done = self._put(self._ledger, data, seen.version, ContentType="application/json")
         except FileNotFoundError:  # If-Match on an object that was removed
             return False
+        # A request that is sent again since its answer was lost fails the second time: the first one has done it.
+        return done or self.ledger().data == data
 
     def publish(self, file: Path, name: str) -> None:
         """Upload the file."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dataforge.errors import AnswerUnfit, ModelRefused
 from dataforge.gateway.base import Call, End, Finish, Model, Piece
+from dataforge.gateway.connections import Profile
 from dataforge.gateway.faults import fault
 from dataforge.gateway.lines import Line, Lines
 from dataforge.gateway.ollama_ import missing
-from dataforge.gateway.connections import Profile
 from dataforge.gateway.streams import Streamed
 
 CACHED_PREFIX = 4_000
@@ -30,7 +30,7 @@ class AnthropicAdapter:
         self._profile = profile
         self._lines = Lines()
         self.compiles_schemas = profile.is_official
-        self._make = lambda seconds: anthropic.Anthropic(
+        self._make: Callable[[float], Any] = lambda seconds: anthropic.Anthropic(
             base_url=profile.url,
             api_key=profile.key or "none",
             default_headers=dict(profile.extra.headers),
@@ -108,7 +108,7 @@ class AnthropicAdapter:
         try:
             with self._make(seconds) as client:
                 found = list(client.models.list(limit=100))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 it is told by what it means
             raise fault(error, self._profile.place, line) from None
         return [
             Model(

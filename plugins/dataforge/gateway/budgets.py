@@ -89,7 +89,7 @@ def _within(tokens: int, cost: float, most_tokens: int, most_cost: float, used: 
         )
     if most_cost and used.cost + cost > most_cost:
         raise BudgetSpent(
-            f"the budget of {most_cost:.2f} for {what} does not suffice: {used.cost:.4f} is spent, and the next call may "
-            f"cost {cost:.4f} ([dataforge] llm_cost_per_{setting})",
+            f"the budget of {most_cost:.2f} for {what} does not suffice: {used.cost:.4f} is spent, and the next call "
+            f"may cost {cost:.4f} ([dataforge] llm_cost_per_{setting})",
             scope,
         )

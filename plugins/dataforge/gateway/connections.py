@@ -88,7 +88,8 @@ def profile_of(connection: Connection) -> Profile:
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
         raise ModelRefused(
-            f"connection {connection.id!r}: extra key {'.'.join(map(str, wrong['loc']))!r} is not right: {wrong['msg'].lower()}"
+            f"connection {connection.id!r}: the key {'.'.join(map(str, wrong['loc']))!r} of its extra is not right: "
+            f"{wrong['msg'].lower()}"
         ) from None
     kind = connection.type.lower().replace("-", "_")
     provider: Provider
@@ -106,8 +107,8 @@ def profile_of(connection: Connection) -> Profile:
         provider = "scripted"
     else:
         raise ModelRefused(
-            f"connection {connection.id!r} is of type {connection.type!r}, which is no model server; use ollama, openai "
-            'or anthropic, or name the protocol in its extra: {"provider": "openai"}'
+            f"connection {connection.id!r} is of type {connection.type!r}, which is no model server; use ollama, "
+            'openai or anthropic, or name the protocol in its extra: {"provider": "openai"}'
         )
     return Profile(
         connection=connection.id,

@@ -28,8 +28,8 @@ from dataforge.gateway.lines import Line
 
 MAX_REASON = 300
 _LONG = re.compile(
-    r"context (length|window|size)|maximum context|too many tokens|prompt is too long|exceeds? the (available )?context|"
-    r"context_length_exceeded|input length|input is too long",
+    r"context (length|window|size)|maximum context|too many tokens|prompt is too long|exceeds? the (available )?context"
+    r"|context_length_exceeded|input length|input is too long",
     re.IGNORECASE,
 )
 _QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|credit balance|billing", re.IGNORECASE)

@@ -7,14 +7,14 @@ word; the context is asked for by its size, and what the server says it read is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dataforge.errors import AnswerUnfit, ModelRefused, PromptTooLong
 from dataforge.gateway.base import Call, End, Finish, Model, Piece
+from dataforge.gateway.connections import Profile
 from dataforge.gateway.faults import fault
 from dataforge.gateway.lines import Line, Lines
-from dataforge.gateway.connections import Profile
 from dataforge.gateway.streams import Streamed
 
 
@@ -36,7 +36,9 @@ class OllamaAdapter:
         headers = dict(profile.extra.headers)
         if profile.key:
             headers["authorization"] = f"Bearer {profile.key}"
-        self._make = lambda seconds: ollama.Client(profile.url, headers=headers, **self._lines.options(seconds))
+        self._make: Callable[[float], Any] = lambda seconds: ollama.Client(
+            profile.url, headers=headers, **self._lines.options(seconds)
+        )
 
     def stream(self, call: Call, seconds: float) -> Streamed:
         """Begin a call."""
@@ -128,7 +130,7 @@ class OllamaAdapter:
                 )
                 for one in client.list().models
             ]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 it is told by what it means
             raise fault(error, self._profile.place, line) from None
         return sorted(found, key=lambda model: (not model.loaded, model.name))
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from dataforge.errors import AnswerUnfit, ModelRefused
 from dataforge.gateway.base import Call, End, Finish, Model, Piece
+from dataforge.gateway.connections import Profile
 from dataforge.gateway.faults import fault
 from dataforge.gateway.lines import Line, Lines
 from dataforge.gateway.ollama_ import missing
-from dataforge.gateway.connections import Profile
 from dataforge.gateway.streams import Streamed
 
 
@@ -101,7 +101,7 @@ class OpenAIAdapter:
         try:
             with self._make(seconds) as client:
                 found = list(client.models.list())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 it is told by what it means
             raise fault(error, self._profile.place, line) from None
         return [
             Model(

@@ -54,7 +54,7 @@ def canonical(text: str) -> str:
     text = unicodedata.normalize("NFC", text.strip())
     while (match := _OPENING.match(text)) is not None:
         text = text[match.end() :].lstrip(" ,:")
-    kept = []
+    kept: list[str] = []
     for token in _TOKEN.findall(text):
         word = token.rstrip(".:") if not token.startswith(("'", '"', "`")) else token
         lower = word.casefold()

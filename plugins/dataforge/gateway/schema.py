@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dataforge.errors import bounded
 from dataforge.gateway.base import JsonSchema
 
 Restore = Callable[[Any], Any]
@@ -421,3 +422,52 @@ def excess(schema: JsonSchema, limits: Limits) -> list[str]:
     if found.free_keys and not limits.free_keys:
         told.append("objects with free keys")
     return told
+
+
+# ---- answers --------------------------------------------------------------------------------------------------------
+
+
+def mismatch(value: Any, schema: JsonSchema, path: str = "") -> str | None:
+    """Return in a sentence where a value first differs from a flattened schema; None when it follows it."""
+    if "anyOf" in schema:
+        found = [mismatch(value, part, path) for part in schema["anyOf"]]
+        if None in found:
+            return None
+        deepest = max((text or "" for text in found), key=lambda text: text.split(" ", 1)[0].count("/"))
+        return (
+            deepest if len(found) == 1 or deepest.split(" ", 1)[0] != (path or "/") else f"{path or '/'} fits no choice"
+        )
+    place = path or "/"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{place} is {_shown(value)}, not one of {', '.join(map(_shown, schema['enum'][:8]))}"
+    kind = schema.get("type")
+    if kind is not None and not _has_type(value, kind):
+        return f"{place} is {_shown(value)}, not of type {kind}"
+    if isinstance(value, Mapping):
+        known, extra = schema.get("properties", {}), schema.get("additionalProperties", True)
+        missing = [name for name in schema.get("required", ()) if name not in value]
+        if missing:
+            return f"{place} has no key {missing[0]!r}"
+        for name, inner in value.items():
+            if name not in known and extra is False:
+                return f"{place} has the unknown key {str(name)[:100]!r}"
+            part = known.get(name, extra)
+            if isinstance(part, Mapping) and (found_one := mismatch(inner, part, f"{path}/{name}")):
+                return found_one
+    if isinstance(value, list):
+        for place_in, inner in enumerate(value):
+            if found_one := mismatch(inner, schema.get("items", {}), f"{path}/{place_in}"):
+                return found_one
+    return None
+
+
+def _has_type(value: Any, kind: str) -> bool:
+    types: dict[str, tuple[type, ...]] = {
+        "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
+        "object": (Mapping,), "array": (list,),
+    }  # fmt: skip
+    return isinstance(value, types[kind]) and not (kind in ("integer", "number") and isinstance(value, bool))
+
+
+def _shown(value: Any) -> str:
+    return bounded(json.dumps(value, ensure_ascii=False, default=str), 80)

@@ -62,9 +62,9 @@ class SqliteLedger:
         """Count what one try used."""
         used = event.usage
         values = (
-            event.at.timestamp(), f"{event.at.astimezone(timezone.utc):%Y-%m}", event.request_id, event.task, event.actor,
-            event.team, event.connection, event.provider, event.model, event.attempt, event.outcome, event.cached,
-            used.prompt_tokens, used.completion_tokens, used.cached_prompt_tokens, used.seconds, used.cost,
+            event.at.timestamp(), f"{event.at.astimezone(timezone.utc):%Y-%m}", event.request_id, event.task,
+            event.actor, event.team, event.connection, event.provider, event.model, event.attempt, event.outcome,
+            event.cached, used.prompt_tokens, used.completion_tokens, used.cached_prompt_tokens, used.seconds, used.cost,
             used.estimated, event.prompt_hash,
         )  # fmt: skip
         with opened(self._path) as connection:
@@ -95,7 +95,7 @@ class SqliteLedger:
                 "GROUP BY 1, 2, 3, 4, 5 ORDER BY 1 DESC, 2, 3, 4, 5",
                 values,
             ).fetchall()
-        return [Spent(*row[:5], _usage(row[5:])) for row in rows]
+        return [Spent(row[0], row[1], row[2], row[3], row[4], _usage(row[5:])) for row in rows]
 
 
 def _usage(row: tuple[int, int, float, float, int, int, int]) -> Usage:

@@ -23,9 +23,7 @@ class Streamed:
         self._lines.use(self.line)
         try:
             yield from self._begin(self.line)
-        except GeneratorExit:
-            raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 it is told by what it means
             raise fault(error, self._place, self.line, self._call) from None
         finally:
             self.line.cut()

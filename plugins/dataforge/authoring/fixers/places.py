@@ -65,7 +65,7 @@ def _down(case: Case) -> Iterator[Proposal]:
     if name in _ARGS and name not in _TOP:
         args = case.data.get("default_args")
         if args is None and "default_args" not in case.data:
-            operations = (Operation("add", "/default_args", {}), Operation("move", f"/default_args/{name}", "", case.pointer))
+            operations = (Operation("add", "/default_args", {}), Operation("move", f"/default_args/{name}", None, case.pointer))
             yield Proposal(operations, f"{case.key!r} belongs into 'default_args'")
         elif isinstance(args, dict) and name not in args:
             yield _move(case, f"/default_args/{name}", f"{case.key!r} belongs into 'default_args'")

@@ -1,0 +1,361 @@
+"""What a request says beyond doubt, found without a model: each value with its place in the text. English and German.
+
+Nothing here guesses: what is ambiguous is left out, or marked as not `sure`, and then binds nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from dataforge.authoring import schedules
+from dataforge.authoring.base import Extracted, ExtractedKind
+from dataforge.authoring.words import NAMES, STOPWORDS, names_in
+from dataforge.components.fields import NAME, check_table
+
+_QUOTE = "`\"'„“”‚‘’«»"
+_EXTENSIONS = "csv|tsv|txt|json|jsonl|ndjson|parquet|pq|duckdb|db|sqlite"
+_ZIPPED = r"(?:\.(?:gz|bz2|xz|zst|zip))?"
+_URL = re.compile(r"\bhttps?://[^\s,;<>\"'`]+", re.I)
+_S3 = re.compile(r"\b(?:s3|gs|gcs|abfss?|file)://[^\s,;<>\"'`]*[^\s,;<>\"'`.)]", re.I)
+_PATH = re.compile(
+    rf"(?<![\w:/@.])((?:[\w*?\[\]${{}}:%-][\w*?\[\]${{}}:%.-]*/)*[\w*?\[\]${{}}:%-][\w*?\[\]${{}}:%.-]*\.(?:{_EXTENSIONS}){_ZIPPED})(?![\w/])", re.I
+)
+_FOLDER = re.compile(r"(?<![\w:/@.])((?:[A-Za-z_*][\w*.${}:%-]*/)+)(?![\w/])")
+_ENDPOINT = re.compile(r"(?<![\w:/.<])(/[A-Za-z][\w{}-]*(?:/[\w{}.-]+)*/?)(?![\w>])")
+_TABLE = re.compile(r"(?<![\w./@:-])([A-Za-z_]\w*\.[A-Za-z_]\w*)(?![\w/@]|\.\w|\()")
+_NAMED_TABLE = re.compile(
+    rf"\b(?:tables?|tabellen?|views?)\s+(?:called\s+|named\s+|namens\s+)?[{_QUOTE}]?(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)[{_QUOTE}]?", re.I
+)
+_TABLE_NAMED = re.compile(rf"[{_QUOTE}]?\b(?P<name>[A-Za-z_]\w*)[{_QUOTE}]?(?:\s+|-)(?:tables?|tabelle)\b", re.I)
+_CONNECTION = re.compile(
+    rf"\b(?:connections?|conn(?:ection)?[_ ]?id|verbindung(?:en)?)\s+(?:called\s+|named\s+|namens\s+|id\s+|is\s+)?[{_QUOTE}]?(?P<a>[A-Za-z][\w.-]*\w)[{_QUOTE}]?"
+    rf"|[{_QUOTE}]?\b(?P<b>[A-Za-z][\w-]*\w)[{_QUOTE}]?(?:\s+|-)(?:connection|verbindung)\b",
+    re.I,
+)
+_DAG_ID = re.compile(
+    rf"\b(?:dag|dag[_ -]?id|pipeline|job|workflow|flow)\s*(?:id|name)?\s*(?:is|should\s+be|soll|heißt|heisst|:|=)?\s*(?:called|named|namens|mit\s+(?:dem\s+)?namen|genannt|heißen)\s+(?:it\s+)?[{_QUOTE}]?(?P<a>[A-Za-z][\w.-]*\w)[{_QUOTE}]?"
+    rf"|\b(?:call|name|nenn[et]*)\s+(?:it|this|the\s+(?:dag|pipeline|job)|sie|es|ihn|das|die\s+pipeline|den\s+dag)\s+[{_QUOTE}]?(?P<b>[A-Za-z][\w.-]*\w)[{_QUOTE}]?"
+    rf"|\bdag_id\s*(?:is|=|:)?\s*[{_QUOTE}]?(?P<c>[A-Za-z][\w.-]*\w)[{_QUOTE}]?"
+    rf"|\b(?:pipeline|dag)\s+[{_QUOTE}](?P<d>[A-Za-z][\w.-]*\w)[{_QUOTE}]"
+    rf"|\b(?:pipeline|dag)\s+(?P<e>[A-Za-z]\w*_\w+)\b"
+    rf"|\b(?:soll|sollte)\s+[{_QUOTE}]?(?P<f>[A-Za-z][\w.-]*\w)[{_QUOTE}]?\s+hei(?:ß|ss)en\b",
+    re.I,
+)
+_TAGS = re.compile(rf"\b(?:tag(?:s|ged|ge)?|labels?|labell?ed|schlagw(?:ort|örter|orten)|getaggt)\b\s*(?:it\s+|them\s+)?(?:with|as|mit|als|by|:|=|are|is|should\s+be)?\s*(?:the\s+)?(?:tags?\s+)?(?P<names>{NAMES})", re.I)
+_OWNER = re.compile(
+    rf"\b(?:owned\s+by|owner\s*(?:is|:|=|should\s+be)?|(?:eigentümer(?:in)?|besitzer(?:in)?|verantwortlich(?:er)?)\s*(?:ist|sind|:|=)?)\s*(?:the\s+|team\s+|das\s+team\s+)*[{_QUOTE}]?(?P<a>[A-Za-z][\w.-]*(?:@[\w.-]+\w)?)[{_QUOTE}]?",
+    re.I,
+)
+_DISPOSITIONS: tuple[tuple[str, str, str], ...] = (
+    (r"scd[\s-]*(?:type[\s-]*)?(?:2|ii|two)|slowly[\s-]+changing|type[\s-]*2\s+(?:history|dimension)|(?:keep(?:s|ing)?|track(?:s|ing)?|preserv(?:e|ing)|retain(?:s|ing)?)\s+(?:the\s+|a\s+|full\s+|all\s+|every\s+|its\s+|their\s+|whole\s+)*(?:change\s+)?(?:history|versions?|old\s+versions?|changes\s+over\s+time)|histori(?:si|z)(?:e|ier|ing)\w*|with\s+(?:full\s+)?history\b|mit\s+(?:voller\s+)?historie|(?:historie|alte\s+(?:stände|versionen)|alle\s+versionen)\s+(?:behalten|aufbewahren|erhalten|führen|mitführen)|versionier\w+", "merge", "scd2"),
+    (r"delete[\s_-]+(?:and[\s_-]+)?(?:re)?-?insert", "merge", "delete_insert"),
+    (r"upsert(?:s|ed|ing)?|merg(?:e|es|ed|ing)|insert\s+or\s+update|update\s+or\s+insert|updat(?:e|ing)\s+(?:the\s+)?(?:existing|known|changed)|(?:existing|known)\s+(?:rows|records|ones|orders|customers|entries)\s+(?:are\s+|get\s+|should\s+be\s+|must\s+be\s+)?(?:updated|overwritten|brought)|bring(?:s|ing)?\s+\w+(?:\s+\w+)?\s+up\s+to\s+date|zusammenführen|einmischen|(?:bestehende|vorhandene|bekannte|geänderte)\s+(?:zeilen|sätze|datensätze|einträge|\w+)\s+(?:werden\s+|sollen\s+)?(?:aktualisier\w*|überschr\w+)|aktualisier(?:en|t)\s+(?:oder|und)\s+(?:einfüg|ergänz|neu)\w*|abgleichen", "merge", ""),
+    (r"append(?:s|ed|ing)?|add(?:s|ed|ing)?\s+(?:the\s+)?(?:new\s+|fresh\s+|all\s+)?(?:rows|records|data|them|it|lines)\s+to|add(?:ed)?\s+to\s+the\s+end|pile\s+up|anhäng\w*|anfüg\w*|angehängt|hinzufüg\w*|hinzugefügt|dran(?:hängen|gehängt)|hänge?\s+\w+(?:\s+\w+)?\s+an\b|fortschreib\w*", "append", ""),
+    (r"replac(?:e|es|ed|ing)(?!\s+(?:null|missing|empty|nulls|nan))|overwrit(?:e|es|ing|ten)|full\s+(?:refresh|reload|load)|truncat(?:e|es|ed|ing)(?:\s+and\s+(?:re)?load)?|from\s+scratch|wip(?:e|es|ing)\s+(?:and|the|it)|swap\s+out\s+the|rebuild(?:s|ing)?\s+(?:the|it)|(?:re)?creat(?:e|ing)\s+(?:the\s+)?table\s+(?:anew|again|afresh)|fresh\s+copy|start\s+(?:over|fresh)|snapshot|ersetz(?:en|t|e)|überschr(?:eib\w+|ieben)|komplett\s+neu|vollständig\s+neu|jedes\s+mal\s+neu|neu\s+(?:aufbauen|aufgebaut|befüll\w+)|vollabzug|austausch\w*", "replace", ""),
+)
+_KEYS = re.compile(
+    rf"\b(?:primary\s+keys?|business\s+keys?|natural\s+keys?|merge\s+keys?|unique\s+keys?|keyed|keys?|match(?:ed|ing)?|identified|identify|primärschlüssel|schlüssel(?:n)?|identifiziert)\b\s*(?:columns?\s+|field\s+|spalten?\s+)?(?:is|are|being|=|:|on|by|ist|sind|über|anhand(?:\s+von)?|durch|nach|the|rows|them|as|auf)*\s*(?:the\s+|der\s+|die\s+|column\s+|columns\s+|spalten?\s+)*(?P<names>{NAMES})",
+    re.I,
+)
+_MERGE_BY = re.compile(
+    rf"\b(?:upsert(?:s|ed|ing)?|merg(?:e|es|ed|ing)|insert\s+or\s+update|scd[\s-]*(?:type\s*)?2|history|zusammenführen|abgleichen|aktualisier\w+|einmischen)\b[^.;]{{0,60}}?\b(?:by|on|using|via|per|based\s+on|über|anhand(?:\s+(?:von|der|des))?|nach|per)\s+(?:the\s+|its\s+|their\s+|der\s+|die\s+|primary\s+key\s+|key\s+|column\s+|spalte\s+|schlüssel\s+)*(?P<names>{NAMES})",
+    re.I,
+)
+_CURSOR = re.compile(
+    rf"\b(?:incremental(?:ly)?|inkrementell(?:e[rsnm]?)?|cursor(?:[_ ]field)?|watermark|high[- ]water[- ]mark|only\s+(?:the\s+)?(?:new|changed|newer|updated|modified|recent)(?:\s+(?:and|or|/)\s+\w+)?(?:\s+(?:rows|records|ones|entries|data|lines|\w+))?|nur\s+(?:die\s+)?(?:neue[nrs]?|geänderte[nrs]?|neuere[nr]?)(?:\s+(?:und|oder)\s+\w+)?(?:\s+\w+)?|delta(?:s)?|since\s+(?:the\s+)?last\s+(?:run|load|time)|seit\s+dem\s+letzten\s+(?:lauf|mal|laden)|fortlaufend)\b[^.;]{{0,50}}?\b(?:by|on|using|via|with|field|column|based\s+on|according\s+to|per|through|from|over|cursor|watermark|über|anhand(?:\s+(?:von|der|des))?|nach|per|mit|spalte|feld|is|ist|:|=)\s*(?:the\s+|its\s+|der\s+|die\s+|das\s+|column\s+|field\s+|spalte\s+|feld\s+|cursor\s+|as\s+)*(?P<name>[{_QUOTE}]?[A-Za-z_]\w*[{_QUOTE}]?)",
+    re.I,
+)
+_CURSOR_AFTER = re.compile(
+    rf"[{_QUOTE}]?\b(?P<name>[A-Za-z]\w*)[{_QUOTE}]?\s+(?:as\s+(?:the\s+|a\s+|its\s+)?(?:cursor|watermark|high[- ]water[- ]mark)|is\s+(?:the|our)\s+(?:cursor|watermark)|als\s+(?:cursor|wasserzeichen))\b", re.I
+)
+_LOOKBACK = re.compile(
+    r"\b(?:look(?:ing|s)?[\s-]?back|overlap(?:ping)?|überlappung|rückblick|reread(?:ing)?|re-read(?:ing)?|late\s+(?:arriving\s+)?(?:records|rows|data))\b[^.;]{0,30}?\b(?P<n>\d+)\s*(?P<unit>minutes?|min|hours?|h|days?|d|minuten?|stunden?|tage?n?|weeks?|wochen?)\b"
+    r"|\b(?P<n2>\d+)[\s-]*(?P<unit2>minutes?|min|hours?|h|days?|d|minuten?|stunden?|tage?n?|weeks?|wochen?)[\s-]+(?:of\s+)?(?:look[\s-]?back|overlap|überlappung|rückblick)\b",
+    re.I,
+)
+_LIMIT = re.compile(
+    r"\b(?:limit(?:ed)?(?:\s+(?:it|the\s+result|of|to|auf))*|at\s+most|no\s+more\s+than|(?:only\s+)?(?:keep\s+)?(?:the\s+)?(?:first|top)|maximal|höchstens|nur\s+die\s+ersten|die\s+ersten|die\s+obersten)\s+(?P<n>\d[\d,._]*)\b(?!\s*(?:%|percent|minutes?|hours?|days?|times|retries|pages?|mal\b|uhr|requests|of\s+(?:each|every|the)\s+month|tage|stunden|minuten))(?:\s*(?P<what>rows?|records?|lines?|zeilen|sätze|datensätze|einträge|results?))?",
+    re.I,
+)
+_AT_LEAST = re.compile(
+    r"\b(?:at\s+least|no\s+fewer\s+than|a\s+minimum\s+of|minimum|mindestens|wenigstens|more\s+than|fewer\s+than|less\s+than|weniger\s+als)\s+(?P<n>\d[\d,._]*|one|a|eine?)\s+(?:rows?|records?|lines?|zeilen?|sätze|satz|datensätze|datensatz|einträge)\b",
+    re.I,
+)
+_NOT_EMPTY = re.compile(
+    r"\b(?:fail(?:s)?|stop|abort|error|complain|alarm|abbrechen|fehl\w*|scheitern)\b[^.;]{0,40}\b(?:empty|no\s+rows|nothing|no\s+records|leer|keine\s+(?:zeilen|daten|sätze))\b|\b(?:must|should|may|darf)\s+not\s+be\s+empty\b|\b(?:darf|dürfen)\s+nicht\s+leer\s+sein\b|\bnever\s+(?:be\s+)?empty\b",
+    re.I,
+)
+_RETRIES = re.compile(r"\b(?:retr(?:y|ies|ied)\s+(?:it\s+|each\s+\w+\s+)?(?:up\s+to\s+|at\s+most\s+|bis\s+zu\s+)?(?P<a>\d{1,2}|once|twice)(?:\s*(?:times|x))?|(?P<b>\d{1,2})\s+(?:retries|re-?tries|wiederholung(?:en)?|wiederholungsversuche|neuversuche|further\s+tries)|(?:bis\s+zu\s+)?(?P<c>\d{1,2})\s*(?:mal|x)\s+(?:wiederhol\w+|erneut\s+versuch\w+))\b", re.I)
+_RETRY_DELAY = re.compile(r"\b(?:wait(?:ing)?|delay(?:\s+of)?|pause|every|with|after|im\s+abstand\s+von|warte(?:n|zeit)?)\s+(?:of\s+)?(?P<n>\d+)\s*(?P<unit>s|sec(?:ond)?s?|m|min(?:ute)?s?|minuten?|sekunden?|h|hours?|stunden?)\b[^.;]{0,25}\b(?:between|apart|zwischen|retr(?:y|ies)|tries|versuche)", re.I)
+_DELIMITERS = (
+    (r"semi-?colons?(?:[\s-]+(?:separated|delimited|as\s+(?:the\s+)?(?:delimiter|separator)))?|semikolons?|strichpunkt\w*", ";"),
+    (r"tab(?:ulator)?s?[\s-]*(?:separated|delimited|getrennt\w*)|separated\s+by\s+tabs?|tabulator\w*|\btsv\b", "\t"),
+    (r"pipes?[\s-]*(?:separated|delimited|getrennt\w*|characters?)|separated\s+by\s+pipes?", "|"),
+)  # fmt: skip
+_ENCODING = re.compile(r"\b(?P<a>latin-?1|iso-?8859-?(?:1|15)|cp-?1252|windows-?1252|utf-?16|utf-?8|shift[_-]?jis|cp-?437)\b", re.I)
+_NULLS = re.compile(rf"[{_QUOTE}]?(?P<a>\bN/?A\b|\bNULL\b|\bn/a\b|(?<!\w)-(?!\w)|\bNaN\b)[{_QUOTE}]?\s+(?:means?|stands?\s+for|is|are|marks?|counts?\s+as|bedeutet|steht\s+für|heißt)\s+(?:null|missing|no\s+value|empty|kein(?:en)?\s+wert|fehlend\w*|leer)", re.I)
+_CATCHUP = re.compile(r"\b(?:catch(?:ing)?[\s-]?up|backfill(?:ing|ed)?|make\s+up\s+for\s+missed|nachhol\w*|rückwirkend|missed\s+(?:runs|intervals|days))\b", re.I)
+_NO_CATCHUP = re.compile(r"\b(?:no|without|don'?t|do\s+not|kein(?:e|en)?|nicht|ohne)\s+(?:a\s+)?(?:catch[\s-]?up|backfill\w*|nachhol\w*)", re.I)
+_SOURCE_WORDS = r"from|out\s+of|read(?:s|ing)?|load(?:s|ing)?|fetch(?:es|ing)?|pull(?:s|ing)?|extract(?:s|ing)?|take(?:s)?|import(?:s|ing)?|get(?:s|ting)?|copy|copies|ingest(?:s|ing)?|grab|query|source|aus|von|vom|lies|lese?n?|lade[nt]?|hole?n?|kopiere?n?|quelle|nimm|zieh\w*|importiere?n?|sync(?:s|ing)?|export"
+_TARGET_WORDS = r"into|to|onto|write(?:s)?|writing|store(?:s|d)?|sav(?:e|es|ing)|land(?:s)?|in|put|dump(?:s)?|destination|target|as|nach|ins|in\s+die|in\s+der|in\s+das|schreib\w*|speicher\w*|ablegen|ziel|als|zu|zur|zum|deliver|publish|warehouse"
+_ROLE = re.compile(rf"\b(?:(?P<source>{_SOURCE_WORDS})|(?P<destination>{_TARGET_WORDS}))\b", re.I)
+_TYPES: tuple[tuple[str, str, str], ...] = (
+    (r"postgres(?:ql)?|pg\b", "postgres", ""),
+    (r"duck-?db", "duckdb", "destination"),
+    (r"parquet", "parquet", ""),
+    (r"csv|excel-export|comma[- ]separated", "csv", ""),
+    (r"nd-?json|json\s?lines|jsonl|newline[- ]delimited\s+json", "ndjson", ""),
+    (r"rest(?:ful)?[\s-]+(?:api|service|endpoint|schnittstelle)|(?:web|http|json)[\s-]*(?:api|service|schnittstelle|endpoint)|api|endpoint|webhook", "http", "source"),
+    (r"mysql|mariadb|sql\s?server|mssql|snowflake|sqlite|oracle", "sql", ""),
+    (r"json", "json", "source"),
+)  # fmt: skip
+
+
+def extract(text: str, connections: Iterable[str] = ()) -> tuple[Extracted, ...]:
+    """Return all values that a request states, in order of their places; `connections` are the ids that exist."""
+    found: list[Extracted] = schedules.find(text)
+    found += _addresses(text)
+    found += _identity(text)
+    found += _connections(text, tuple(connections), found)
+    found += _tables(text, found)
+    found += _types(text, found)
+    found += _dispositions(text)
+    found += _keys(text)
+    found += _numbers(text)
+    return tuple(sorted(dict.fromkeys(found), key=lambda one: (one.start, one.end, one.kind)))
+
+
+def of(found: Iterable[Extracted], kind: ExtractedKind, role: str | None = None, *, sure: bool = False) -> list[Extracted]:
+    """Return those of one kind, and of one role when that is given."""
+    return [
+        one for one in found if one.kind == kind and role in (None, one.role) and (one.sure or not sure)
+    ]
+
+
+def duration(number: str, unit: str) -> str:
+    """Return a duration such as "2d" for a number and a unit in words."""
+    low = unit.lower()
+    for short, starts in (("w", ("w",)), ("d", ("d", "tag")), ("h", ("h", "stu")), ("m", ("m",)), ("s", ("s",))):
+        if low.startswith(starts):
+            return f"{int(number)}{short}"
+    return f"{int(number)}s"
+
+
+def role_at(text: str, start: int) -> str:
+    """Return "source" or "destination" by the nearest word before a place that says which; "" when none does."""
+    sentence = max(text.rfind(mark, 0, start) for mark in (". ", ";", "\n", "! ", "? "))
+    before = text[max(sentence + 1, start - 90) : start]
+    nearest = ""
+    for match in _ROLE.finditer(before):
+        word = match.group().lower()
+        if word in ("in", "as", "als", "zu", "get", "gets", "take") and match.end() < len(before) - 25:
+            continue
+        if word in ("load", "loads", "loading", "lade", "laden", "ladet", "export") and nearest:
+            continue
+        nearest = "source" if match["source"] else "destination"
+    return nearest
+
+
+def _clean(text: str) -> str:
+    return text.strip(_QUOTE + " .,;:!?()")
+
+
+def _addresses(text: str) -> Iterator[Extracted]:
+    taken: list[tuple[int, int]] = []
+
+    def free(match: re.Match[str]) -> bool:
+        if any(match.start() < end and start < match.end() for start, end in taken):
+            return False
+        taken.append(match.span())
+        return True
+
+    for match in _URL.finditer(text):
+        if free(match):
+            value = match.group().rstrip(".)!?:")
+            yield Extracted(value, "url", match.start(), match.start() + len(value), role_at(text, match.start()))
+    for match in _S3.finditer(text):
+        if free(match):
+            yield Extracted(match.group(), "path", match.start(), match.end(), role_at(text, match.start()))
+    for match in _PATH.finditer(text):
+        if free(match):
+            database = match.group().lower().endswith((".duckdb", ".db"))
+            role = "database" if database else role_at(text, match.start())
+            yield Extracted(match[1], "path", match.start(1), match.end(1), role)
+    for match in _FOLDER.finditer(text):
+        if free(match):
+            yield Extracted(match[1], "path", match.start(1), match.end(1), role_at(text, match.start()))
+    for match in _ENDPOINT.finditer(text):
+        if free(match):
+            yield Extracted(match[1], "endpoint", match.start(1), match.end(1), "source")
+
+
+def _connections(text: str, known: Sequence[str], found: Sequence[Extracted]) -> Iterator[Extracted]:
+    taken = [(one.start, one.end) for one in found if one.kind in ("path", "url", "endpoint", "tag", "dag_id", "owner")]
+    seen: set[tuple[int, int]] = set()
+    for name in sorted(known, key=len, reverse=True):
+        for match in re.finditer(rf"(?<![\w./-]){re.escape(name)}(?![\w/-]|\.\w)", text, re.I):
+            inside = any(start <= match.start() and match.end() <= end for start, end in (*taken, *seen))
+            plain = name.isalpha() and name.lower() in _PLAIN_WORDS
+            if not inside and not plain:
+                seen.add(match.span())
+                yield Extracted(name, "connection", match.start(), match.end(), role_at(text, match.start()))
+    for match in _CONNECTION.finditer(text):
+        group = "a" if match["a"] else "b"
+        value = match[group]
+        span = match.span(group)
+        if value.lower() in STOPWORDS or value.lower() in _NO_CONNECTION or not re.match(NAME, value):
+            continue
+        exact = next((name for name in known if name.lower() == value.lower()), value)
+        if not any(start <= span[0] and span[1] <= end for start, end in (*taken, *seen)):
+            seen.add(span)
+            yield Extracted(exact, "connection", *span, role_at(text, span[0]))
+
+
+_PLAIN_WORDS = frozenset("orders customers data source target file files table api".split())
+_NO_CONNECTION = frozenset(
+    "airflow database postgres postgresql http https aws s3 api new existing secure encrypted ssl tls internet network the "
+    "in and und to von is ist with for zu zur".split()
+)
+
+
+def _tables(text: str, found: Sequence[Extracted]) -> Iterator[Extracted]:
+    taken = [(one.start, one.end) for one in found if one.kind in ("path", "url", "endpoint", "connection")]
+    seen: set[int] = set()
+    for match in _TABLE.finditer(text):
+        value = match[1]
+        last = value.rsplit(".", 1)[1].lower()
+        before = text[max(0, match.start() - 30) : match.start()].lower()
+        if any(start < match.end() and match.start() < end for start, end in taken):
+            continue
+        if last in _NOT_TABLES or re.search(r"(?:records?|under|path|inside|pfad|unter|key|below|within|token\s+in|link\s+in)\s+(?:is\s+|are\s+|at\s+|in\s+|[`\"'])*$", before):
+            if last not in _NOT_TABLES:
+                yield Extracted(value, "text", *match.span(1), "records" if "rec" in before or "under" in before or "unter" in before or "inside" in before else "dotted", sure=False)
+            continue
+        try:
+            check_table(value)
+        except ValueError:
+            continue
+        seen.add(match.start())
+        yield Extracted(value, "table", *match.span(1), role_at(text, match.start()))
+    for match in (*_NAMED_TABLE.finditer(text), *_TABLE_NAMED.finditer(text)):
+        value, span = match["name"], match.span("name")
+        if span[0] in seen or value.lower() in STOPWORDS or value.lower() in _NO_TABLE_NAMES:
+            continue
+        if any(start < span[1] and span[0] < end for start, end in taken):
+            continue
+        if "." in value and value.rsplit(".", 1)[1].lower() in _NOT_TABLES:
+            continue
+        seen.add(span[0])
+        yield Extracted(value, "table", *span, role_at(text, span[0]))
+
+
+_NOT_TABLES = frozenset(f"{_EXTENSIONS}|gz|com|org|net|io|de|ai|dev|local|internal|m|e|g".split("|"))
+_NO_TABLE_NAMES = frozenset(
+    "one this that same new existing postgres postgresql duckdb target source destination whole full entire each every another "
+    "resulting final output input staging quelle ziel neue neuen bestehende ganze ganzen jede jeden with mit into to in is of for from on "
+    "replace append overwrite update fill create write read load copy move called named by and die der das eine einer dimension fact history".split()
+)
+
+
+def _types(text: str, found: Sequence[Extracted]) -> Iterator[Extracted]:
+    taken = [(one.start, one.end) for one in found if one.kind in ("path", "url", "connection", "table")]
+    seen: list[tuple[int, int]] = []
+    for pattern, type_, only in _TYPES:
+        for match in re.finditer(rf"(?<![\w/.])(?:{pattern})(?![\w/]|\.\w)", text, re.I):
+            if any(start < match.end() and match.start() < end for start, end in (*taken, *seen)):
+                continue
+            seen.append(match.span())
+            role = role_at(text, match.start())
+            if only and role and role != only:
+                role = only if type_ != "json" else role
+            name = {"json": "ndjson"}.get(type_, type_) if role == "destination" else type_
+            if role == "source" and name == "ndjson":
+                name = "json"
+            yield Extracted(name, "component", match.start(), match.end(), role or only, bool(role or only))
+
+
+def _dispositions(text: str) -> Iterator[Extracted]:
+    matches = []
+    for pattern, value, strategy in _DISPOSITIONS:
+        for match in re.finditer(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.I):
+            negated = re.search(r"\b(?:not|never|don'?t|without|nicht|nie|kein\w*|ohne|instead\s+of|rather\s+than|statt)\s+(?:\w+\s+)?$", text[: match.start()], re.I)
+            if not negated and not any(match.start() < end and start < match.end() for start, end, _, _ in matches):
+                matches.append((match.start(), match.end(), value, strategy))
+    values = {value for _, _, value, _ in matches}
+    for start, end, value, strategy in matches:
+        # "merge two files and replace the table" says two things; a destination can have but one
+        sure = len(values) == 1 or bool(strategy)
+        yield Extracted(value, "disposition", start, end, "destination", sure)
+        if strategy:
+            yield Extracted(strategy, "merge_strategy", start, end, "destination")
+
+
+def _keys(text: str) -> Iterator[Extracted]:
+    primary = False
+    for pattern in (_KEYS, _MERGE_BY):
+        for match in pattern.finditer(text):
+            names = names_in(match["names"])
+            if names and not primary:
+                primary = True
+                yield Extracted(tuple(names), "primary_key", *match.span("names"), "destination")
+    for match in (*_CURSOR.finditer(text), *_CURSOR_AFTER.finditer(text)):
+        name = _clean(match["name"])
+        if name.lower() not in STOPWORDS and (("_" in name) or name.lower() in _CURSOR_WORDS or match["name"] != name or re.search(r"(?:cursor|watermark|by|on|using|über|nach|anhand)\s*$", text[: match.start("name")], re.I)):
+            yield Extracted(name, "cursor", *match.span("name"), "source", "_" in name or name.lower() in _CURSOR_WORDS)
+            break
+    if match := _LOOKBACK.search(text):
+        number, unit = (match["n"], match["unit"]) if match["n"] else (match["n2"], match["unit2"])
+        yield Extracted(duration(number, unit), "number", match.start(), match.end(), "lookback")
+
+
+_CURSOR_WORDS = frozenset("id timestamp ts modified updated created changed seq version updatedat modifiedon".split())
+
+
+def _identity(text: str) -> Iterator[Extracted]:
+    for match in _DAG_ID.finditer(text):
+        group = next(name for name in "abcdef" if match[name])
+        value = match[group].rstrip(".-")
+        if value.lower() not in STOPWORDS and re.match(NAME, value) and value.lower() not in ("that", "which", "to", "die", "der", "das"):
+            yield Extracted(value, "dag_id", match.start(group), match.start(group) + len(value))
+            break
+    for match in _TAGS.finditer(text):
+        start = match.start("names")
+        for name in names_in(match["names"], plain=True):
+            at = text.find(name, start)
+            yield Extracted(name, "tag", at, at + len(name))
+    if match := _OWNER.search(text):
+        if match["a"].lower() not in STOPWORDS:
+            yield Extracted(match["a"].rstrip("."), "owner", match.start("a"), match.start("a") + len(match["a"].rstrip(".")))
+
+
+def _numbers(text: str) -> Iterator[Extracted]:
+    if match := _LIMIT.search(text):
+        strong = bool(match["what"]) or match.group().lower().startswith(("limit", "top", "the top"))
+        yield Extracted(_number(match["n"]), "number", match.start("n"), match.end("n"), "limit", strong)
+    if match := _AT_LEAST.search(text):
+        value = 1 if match["n"].lower() in ("one", "a", "ein", "eine") else _number(match["n"])
+        if re.match(r"more", match.group(), re.I):
+            value += 1
+        yield Extracted(value, "number", match.start("n"), match.end("n"), "min_rows")
+    elif match := _NOT_EMPTY.search(text):
+        yield Extracted(1, "number", match.start(), match.end(), "min_rows")
+    if match := _RETRIES.search(text):
+        word = match["a"] or match["b"] or match["c"]
+        yield Extracted({"once": 1, "twice": 2}.get(word.lower()) or int(word), "number", match.start(), match.end(), "retries")
+    if match := _RETRY_DELAY.search(text):
+        yield Extracted(duration(match["n"], match["unit"]), "number", match.start("n"), match.end("unit"), "retry_delay")
+    for pattern, value in _DELIMITERS:
+        if found := re.search(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.I):
+            yield Extracted(value, "text", found.start(), found.end(), "delimiter")
+            break
+    if match := _ENCODING.search(text):
+        yield Extracted(match["a"].lower(), "text", match.start(), match.end(), "encoding")
+    if match := _NULLS.search(text):
+        yield Extracted(match["a"], "text", match.start("a"), match.end("a"), "null_value")
+    if (match := _CATCHUP.search(text)) and not _NO_CATCHUP.search(text):
+        yield Extracted(True, "text", match.start(), match.end(), "catchup")
+
+
+def _number(text: str) -> int:
+    return int(re.sub(r"[,._]", "", text) or 0)

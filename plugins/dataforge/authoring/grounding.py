@@ -1,0 +1,314 @@
+"""From single values of a request to parts of a config: which table belongs to which connection, what is read, what is
+written, and what stands at the top.
+
+What is found here binds the model and is put into its answer again afterwards; what is not stays open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dataforge.authoring.base import Extracted
+from dataforge.authoring.extraction import of, role_at
+from dataforge.authoring.steps import Step, find_steps
+from dataforge.components.registry import DESTINATIONS, SOURCES
+
+_BY_CONNECTION = {
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "http": "http",
+    "https": "http",
+    "duckdb": "duckdb",
+    "sqlite": "sql",
+    "mysql": "sql",
+    "mssql": "sql",
+    "snowflake": "sql",
+    "oracle": "sql",
+}
+_BY_ENDING = {
+    "csv": "csv",
+    "tsv": "csv",
+    "txt": "csv",
+    "json": "json",
+    "jsonl": "json",
+    "ndjson": "json",
+    "parquet": "parquet",
+    "pq": "parquet",
+}
+_FILES = frozenset({"csv", "json", "parquet", "ndjson"})
+_TABLES = frozenset({"postgres", "sql", "duckdb"})
+_SEVERAL = re.compile(
+    r"\b(?:join(?:s|ed|ing)?|combin\w+|union|enrich\w*|look(?:ed)?\s+up|together\s+with|along\s+with|both|stack(?:ed)?|verknüpf\w*|verbinde\w*|zusammen\s+mit|anreicher\w*|angereichert|vereinig\w*|kombinier\w*)\b",
+    re.I,
+)
+
+
+@dataclass(frozen=True)
+class End:
+    """A source or destination as far as the request tells it: parts of its config, and what stands behind each key."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[str, Extracted] = field(default_factory=dict)
+
+    @property
+    def type(self) -> str | None:
+        """The component's type when it is known."""
+        return self.config.get("type")
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What a request states of a config. `several` says that it speaks of several sources."""
+
+    top: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[End, ...] = ()
+    destinations: tuple[End, ...] = ()
+    steps: tuple[Step, ...] = ()
+    checks: tuple[Step, ...] = ()
+    several: bool = False
+    places: Mapping[str, Extracted] = field(default_factory=dict)
+
+
+def ground(text: str, found: Sequence[Extracted], types: Mapping[str, str], pinned: Mapping[str, Any]) -> Grounds:
+    """Return what the values found in a request say of a config; `types` are the known connections' types."""
+    found = _with_roles(text, found)
+    top, places = _top(found)
+    steps, checks = find_steps(text, found)
+    sources, destinations = _ends(text, found, types)
+    several = len(sources) > 1 or bool(_SEVERAL.search(text))
+    grounds = Grounds(top, sources, destinations, steps, checks, several, places)
+    return _pinned(grounds, pinned)
+
+
+def _with_roles(text: str, found: Sequence[Extracted]) -> list[Extracted]:
+    """Give addresses that stand alone a role: the first is read, the last is written."""
+    addresses = [one for one in found if one.kind in ("table", "path") and one.role in ("", "source", "destination")]
+    roles = [one.role for one in addresses]
+    changed: dict[Extracted, Extracted] = {}
+    for number, one in enumerate(addresses):
+        if one.role:
+            continue
+        role = "source" if "source" not in roles[:number] and number < max(1, len(addresses) - 1) else "destination"
+        if len(addresses) == 1:
+            role = "destination" if re.match(r"\W*(?:should|soll|is|ist|gets)", text[one.end :], re.I) else "source"
+        roles[number] = role
+        changed[one] = replace(one, role=role, sure=False)
+    if len(addresses) > 1 and "destination" not in roles and not any(
+        one.kind == "connection" and one.role == "destination" for one in found
+    ):
+        last = addresses[-1]
+        arrow = re.search(r"(?:->|→|=>)\s*\S*$", text[: last.start])
+        if arrow:
+            changed[last] = replace(last, role="destination")
+    return [changed.get(one, one) for one in found]
+
+
+def _top(found: Sequence[Extracted]) -> tuple[dict[str, Any], dict[str, Extracted]]:
+    top: dict[str, Any] = {}
+    places: dict[str, Extracted] = {}
+
+    def put(key: str, one: Extracted, value: Any = None) -> None:
+        if key not in top:
+            top[key] = one.value if value is None else value
+            places[f"/{key}"] = one
+
+    for one in found:
+        if one.kind in ("schedule", "timezone", "dag_id", "owner") and (one.kind != "schedule" or one.value is not None):
+            put(one.kind, one)
+        elif one.kind == "start_date" and one.sure:
+            put("start_date", one)
+        elif one.kind == "end_date":
+            put("end_date", one)
+        elif one.kind == "text" and one.role == "catchup":
+            put("catchup", one, value=True)
+    tags = of(found, "tag")
+    if tags:
+        top["tags"] = list(dict.fromkeys(str(tag.value) for tag in tags))
+        places["/tags"] = tags[0]
+    args = {one.role: one for one in found if one.kind == "number" and one.role in ("retries", "retry_delay")}
+    if args:
+        top["default_args"] = {key: one.value for key, one in args.items()}
+        places |= {f"/default_args/{key}": one for key, one in args.items()}
+    return top, places
+
+
+def _ends(
+    text: str, found: Sequence[Extracted], types: Mapping[str, str]
+) -> tuple[tuple[End, ...], tuple[End, ...]]:
+    ends: dict[str, list[End]] = {"source": [], "destination": []}
+    connections = [one for one in found if one.kind == "connection"]
+    used: set[Extracted] = set()
+    addresses = [one for one in found if one.kind in ("table", "path", "endpoint") and one.role in ends]
+    for role in ends:
+        mine = [one for one in addresses if one.role == role]
+        for one in _distinct(mine):
+            connection = _connection_of(text, one, [c for c in connections if c.role in (role, "")], mine)
+            end = _end(role, one, connection, found, types)
+            used |= {connection} if connection else set()
+            ends[role].append(end)
+    for one in connections:
+        if one in used or any(one.value == other.value for other in used if other.role == one.role):
+            continue
+        role = one.role or ("source" if not ends["source"] else "destination")
+        if not ends[role]:
+            ends[role].append(_end(role, None, one, found, types))
+    for role in ends:
+        if not ends[role]:
+            mentioned = of(found, "component", role, sure=True)
+            if mentioned and _allowed(role, str(mentioned[0].value)):
+                one = mentioned[0]
+                ends[role].append(End({"type": one.value}, {"type": one}))
+    destinations = [_with_disposition(end, found) for end in ends["destination"]]
+    if not destinations and of(found, "disposition", sure=True):
+        destinations = [_with_disposition(End(), found)]
+    sources = [_with_reading(end, found) for end in ends["source"]]
+    return tuple(sources), tuple(destinations)
+
+
+def _distinct(found: Iterable[Extracted]) -> list[Extracted]:
+    seen: dict[Any, Extracted] = {}
+    for one in found:
+        seen.setdefault((one.kind, one.value), one)
+    return list(seen.values())
+
+
+def _connection_of(
+    text: str, address: Extracted, connections: Sequence[Extracted], others: Sequence[Extracted]
+) -> Extracted | None:
+    """Return the connection that an address belongs to: the nearest, with no other address between."""
+    del others
+    best: tuple[int, Extracted] | None = None
+    for one in connections:
+        gap = text[min(one.end, address.end) : max(one.start, address.start)]
+        distance = len(gap) + (60 if re.search(r"[.;!?]\s|\n", gap) else 0)
+        if best is None or distance < best[0]:
+            best = (distance, one)
+    return best[1] if best else None
+
+
+def _end(
+    role: str,
+    address: Extracted | None,
+    connection: Extracted | None,
+    found: Sequence[Extracted],
+    types: Mapping[str, str],
+) -> End:
+    config: dict[str, Any] = {}
+    places: dict[str, Extracted] = {}
+    type_ = _type(role, address, connection, found, types)
+    if type_:
+        config["type"] = type_
+    if connection and not (type_ in _FILES and address and not str(address.value).startswith("s3://")):
+        config["connection"] = connection.value
+        places["connection"] = connection
+    if address and address.kind == "path":
+        config["path"] = address.value
+        places["path"] = address
+    elif address and address.kind == "table" and type_ not in _FILES and type_ != "http":
+        config["table"] = address.value
+        places["table"] = address
+    elif address and address.kind == "endpoint":
+        config["endpoint"] = address.value
+        places["endpoint"] = address
+    if type_ == "duckdb" and role == "destination":
+        database = next((one for one in found if one.kind == "path" and one.role == "database"), None)
+        if database and "connection" not in config:
+            config["database"], places["database"] = database.value, database
+    return End(config, places)
+
+
+def _type(
+    role: str,
+    address: Extracted | None,
+    connection: Extracted | None,
+    found: Sequence[Extracted],
+    types: Mapping[str, str],
+) -> str | None:
+    """Return the type of a source or destination where only one can be meant."""
+    if address and address.kind == "endpoint":
+        return "http"
+    if address and address.kind == "path":
+        ending = re.sub(r"\.(gz|bz2|xz|zst|zip)$", "", str(address.value).lower()).rsplit(".", 1)[-1]
+        if by_ending := _BY_ENDING.get(ending):
+            return "ndjson" if role == "destination" and by_ending == "json" else by_ending
+        files = [one for one in of(found, "component", role) if one.value in _FILES]
+        return str(files[0].value) if files else None
+    known = _BY_CONNECTION.get(types.get(str(connection.value), "")) if connection else None
+    if known and _allowed(role, known):
+        return known
+    said = [str(one.value) for one in of(found, "component", role) if _allowed(role, str(one.value))]
+    if address and address.kind == "table":
+        said = [type_ for type_ in said if type_ in _TABLES]
+    elif connection:
+        said = [type_ for type_ in said if type_ not in _FILES]
+    return said[0] if len(set(said)) == 1 else None
+
+
+def _allowed(role: str, type_: str) -> bool:
+    return type_ in (SOURCES if role == "source" else DESTINATIONS).types()
+
+
+def _with_disposition(end: End, found: Sequence[Extracted]) -> End:
+    config, places = dict(end.config), dict(end.places)
+    said = of(found, "disposition", sure=True)
+    if said:
+        config["write_disposition"], places["write_disposition"] = said[0].value, said[0]
+    if said and said[0].value == "merge":
+        for strategy in of(found, "merge_strategy"):
+            config["merge_strategy"], places["merge_strategy"] = strategy.value, strategy
+    if end.type not in _FILES:
+        for key in of(found, "primary_key"):
+            if config.get("write_disposition") == "merge":
+                config["primary_key"], places["primary_key"] = list(key.value), key
+    return End(config, places)
+
+
+def _with_reading(end: End, found: Sequence[Extracted]) -> End:
+    config, places = dict(end.config), dict(end.places)
+    cursors = of(found, "cursor", sure=True)
+    if cursors:
+        config["cursor_field"], places["cursor_field"] = cursors[0].value, cursors[0]
+        for one in found:
+            if one.role == "lookback":
+                config["lookback"], places["lookback"] = one.value, one
+    for one in found:
+        if one.kind != "text" or end.type is None:
+            continue
+        if one.role == "delimiter" and end.type == "csv":
+            config["delimiter"], places["delimiter"] = one.value, one
+        elif one.role == "encoding" and end.type in ("csv", "json"):
+            config["encoding"], places["encoding"] = _ENCODINGS.get(one.value.replace("-", ""), one.value), one
+        elif one.role == "null_value" and end.type == "csv":
+            config["null_values"], places["null_values"] = ["", one.value], one
+        elif one.role == "records" and end.type in ("http", "json"):
+            config["records"], places["records"] = one.value, one
+    return End(config, places)
+
+
+_ENCODINGS = {"latin1": "latin-1", "iso88591": "iso-8859-1", "iso885915": "iso-8859-15", "windows1252": "cp1252"}
+
+
+def _pinned(grounds: Grounds, pinned: Mapping[str, Any]) -> Grounds:
+    """Let pinned parameters win over what the request says."""
+    top = {**grounds.top, **{key: value for key, value in pinned.items() if not key.startswith("/")}}
+    destinations = list(grounds.destinations) or [End()]
+    sources = list(grounds.sources) or [End()]
+    for pointer, value in pinned.items():
+        parts = pointer.split("/")[1:]
+        if len(parts) == 2 and parts[0] in ("source", "destination"):
+            ends = sources if parts[0] == "source" else destinations
+            ends[0] = End({**ends[0].config, parts[1]: value}, ends[0].places)
+    if not any(pointer.startswith("/destination") for pointer in pinned):
+        destinations = list(grounds.destinations)
+    if not any(pointer.startswith("/source") for pointer in pinned):
+        sources = list(grounds.sources)
+    kept = {pointer: one for pointer, one in grounds.places.items() if pointer.strip("/") not in pinned}
+    return replace(grounds, top=top, sources=tuple(sources), destinations=tuple(destinations), places=kept)
+
+
+def told(text: str, start: int) -> str:
+    """Return the role that the words before a place give it."""
+    return role_at(text, start)
