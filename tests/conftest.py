@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import model_server as models
 from tests import s3_server
 
 from dataforge.settings import get_settings
@@ -47,6 +48,16 @@ def warehouse(postgres_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     connection = {"conn_type": "postgres", "host": str(postgres_folder), "login": "postgres", "schema": "postgres"}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
     return f"postgresql:///postgres?user=postgres&host={postgres_folder}"
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[models.Front]:
+    """A real, small language model behind Ollama's API, and OpenAI's and Anthropic's; `scripts/model` fetches it."""
+    if models.weights() is None:
+        pytest.skip("the small language model is not here: run scripts/model")
+    pytest.importorskip("xllamacpp")
+    with models.running() as front:
+        yield front
 
 
 @pytest.fixture

@@ -159,6 +159,16 @@ class Settings(BaseModel):
         description="Whether an answer is also kept for requests in other words that say the same in every value.",
     )
 
+    store_url: str | None = Field(
+        default=None,
+        description="Database for revisions, audit and chats: an SQLAlchemy URL of SQLite or PostgreSQL; the file "
+        "dataforge/dataforge.db below Airflow's home when not set.",
+    )
+    deploy_git: bool = Field(
+        default=False,
+        description="Whether each deployed config is also committed to the Git repository that the configs folder is in.",
+    )
+
     @property
     def readable_folders(self) -> tuple[Path, ...]:
         """All folders that path sources may read, in look-up order."""

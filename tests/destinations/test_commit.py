@@ -206,6 +206,19 @@ def test_repeats_and_windows_leave_the_cursor_where_it_is(place: Place) -> None:
         assert ledger.state().cursor == cursor_to_json(position(6))
 
 
+def test_a_repeat_or_backfill_read_before_another_run_does_not_overwrite_it(place: Place) -> None:
+    place.load({"id": [5]}, "A", digest="a", cursor=advance(None, 5))
+    place.load({"id": [6]}, "B", cursor=advance(5, 6))
+    late = [
+        CursorStep("repeat", {}, position(5), seen=position(5)),
+        CursorStep("window", position(5), position(5), Window("id", "5", "9", "BIGINT"), seen=position(5)),
+    ]
+    for step in late:
+        with pytest.raises(FencedError):
+            place.load({"id": [5]}, "A", digest="b", cursor=step)
+    assert place.stored("id") == [(5,), (6,)]
+
+
 def test_setting_the_cursor_fences_off_a_run_under_way(place: Place) -> None:
     place.load({"id": [5]}, "A", cursor=advance(None, 5))
     with place.ledger() as ledger:
@@ -243,6 +256,8 @@ def test_merge_equals_a_dict_whatever_comes(place: Place, strategy: str, missing
         "merge_strategy": strategy,
         "delete_flag": "gone",
         "missing_rows": missing,
+        "allow_empty": True,
+        "allow_shrink": True,
     }
     model: dict[int, Row] = {}
     for turn in range(6):
@@ -311,6 +326,42 @@ def test_null_and_duplicate_keys_fail_deduplicate_or_become_dead_letters(place: 
         '{"id":null,"v":"x","at":3}',
     ]
     assert {letter.reject.stage for letter in letters} == {"key"}
+
+
+@pytest.mark.parametrize("staged", [0, 1000])
+def test_a_record_without_a_merge_key_is_not_added_again_each_time(place: Place, staged: int) -> None:
+    config = {"write_disposition": "merge", "merge_strategy": "delete_insert", "merge_key": ["id"]}
+    columns = {"id": pa.array([1, None], pa.int64())}
+    with pytest.raises(TerminalError, match=r"no value in the merge key \('id'\)"):
+        place.load(columns, config={**config, "stage_above": staged})
+    config["null_keys"] = "dead_letter"
+    assert place.load(columns, config={**config, "stage_above": staged}, limit=ALL).rejected == 1
+    assert place.stored("id") == [(1,)]
+
+
+def test_keys_that_differ_as_texts_and_are_the_same_in_the_table_are_duplicates(place: Place) -> None:
+    place.run(f'create table "{place.table}" (id uuid, v varchar)')
+    key = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    with pytest.raises(TerminalError, match="stand in more than one record"):
+        place.load({"id": [key, key.upper()], "v": ["a", "b"]}, config=MERGE)
+    place.load({"id": [key, key.upper()], "v": ["a", "b"]}, config={**MERGE, "duplicate_keys": "deduplicate"})
+    assert [v for (v,) in place.stored("v")] == ["b"]
+
+
+@pytest.mark.parametrize("strategy", ["upsert", "delete_insert", "scd2"])
+def test_missing_rows_are_not_deleted_when_most_records_are_missing(place: Place, strategy: str) -> None:
+    config = {**MERGE, "merge_strategy": strategy, "missing_rows": "delete"}
+    none = {"id": pa.array([], pa.int64())}
+    place.load({"id": list(range(10))}, config=config)
+    with pytest.raises(TerminalError, match=r"10 of the 10 rows .* Set allow_empty"):
+        place.load(none, config=config)
+    with pytest.raises(TerminalError, match=r"9 of the 10 rows .* Set allow_shrink"):
+        place.load({"id": [1]}, config=config)
+    assert place.load({"id": [0, 1, 2, 3, 4]}, config=config).deleted in (5, 10)
+    place.load({"id": [1]}, config={**config, "allow_shrink": True})
+    place.load(none, config={**config, "allow_empty": True})
+    where = " where _valid_to is null" if strategy == "scd2" else ""
+    assert place.sql(f'select count(*) from "{place.table}"{where}') == [(0,)]
 
 
 def test_keys_that_the_records_do_not_have_are_a_finding(place: Place) -> None:
@@ -514,7 +565,7 @@ def test_undo_of_replace_needs_the_rows_that_were_there(place: Place) -> None:
     config = {"write_disposition": "replace"}
     place.load({"id": [1, 2]}, "A", config=config)
     place.load({"id": [3]}, "B", config=config)
-    with place.ledger(**config) as ledger, pytest.raises(TerminalError, match=r"were not kept. Set keep_previous"):
+    with place.ledger(**config) as ledger, pytest.raises(TerminalError, match=r"are not kept. keep_previous"):
         ledger.undo("B", "ada")
     place.load({"id": [4]}, "C", config={**config, "keep_previous": True})
     with place.ledger(**config) as ledger:
@@ -542,6 +593,111 @@ def test_undo_of_an_upsert_says_why_not(place: Place) -> None:
     place.load({"id": [1]}, "A", config=MERGE)
     with place.ledger(**MERGE) as ledger, pytest.raises(TerminalError, match=r"are not kept. Use the strategy scd2"):
         ledger.undo("A", "ada")
+
+
+def test_undo_of_a_repeated_run_takes_the_cursor_back(place: Place) -> None:
+    place.load({"id": [5]}, "A", digest="a", cursor=advance(None, 5))
+    repeat = CursorStep("repeat", {}, position(5))
+    place.load({"id": [4, 5]}, "A", digest="b", cursor=repeat)
+    with place.ledger() as ledger:
+        assert ledger.undo("A", "ada").cursor_moved
+        assert not ledger.state().cursor
+
+
+def test_undo_of_one_load_after_the_other_takes_the_cursor_back_step_by_step(place: Place) -> None:
+    place.load({"id": [5]}, "A", cursor=advance(None, 5))
+    place.load({"id": [6]}, "B", cursor=advance(5, 6))
+    with place.ledger() as ledger:
+        assert ledger.undo("B", "ada").cursor_moved
+        undone = ledger.undo("A", "ada")
+        assert (undone.cursor_moved, undone.note) == (True, "")
+        assert not ledger.state().cursor
+
+
+def test_undo_of_a_window_that_replaced_rows_is_refused(place: Place) -> None:
+    place.load({"id": [1, 2]}, "A", cursor=advance(None, 2))
+    window = CursorStep("window", position(2), position(2), Window("id", "2", "3", "BIGINT"))
+    place.load({"id": [2]}, "B", cursor=window)
+    with place.ledger() as ledger, pytest.raises(TerminalError, match="replaced 1 rows of its interval"):
+        ledger.undo("B", "ada")
+    assert place.stored("id") == [(1,), (2,)]
+
+
+def test_undo_of_replace_brings_nothing_back_that_an_older_replace_kept(place: Place) -> None:
+    kept: dict[str, Any] = {"write_disposition": "replace", "keep_previous": True}
+    for run, config in (("A", kept), ("B", kept), ("C", {"write_disposition": "replace"})):
+        place.load({"id": [ord(run)]}, run, config=config)
+    with place.ledger(**kept) as ledger, pytest.raises(TerminalError, match="are not kept"):
+        ledger.undo("C", "ada")
+    assert place.stored("id") == [(ord("C"),)]
+
+
+def test_undo_of_a_repeated_replace_brings_back_what_was_before_its_first_load(place: Place) -> None:
+    kept: dict[str, Any] = {"write_disposition": "replace", "keep_previous": True}
+    place.load({"id": [1]}, "A", config=kept)
+    place.load({"id": [2]}, "B", digest="a", config=kept)
+    place.load({"id": [3]}, "B", digest="b", config=kept)
+    with place.ledger(**kept) as ledger:
+        ledger.undo("B", "ada")
+    assert place.stored("id") == [(1,)]
+
+
+def test_a_name_that_the_database_would_cut_off_is_not_kept_under(place: Place) -> None:
+    kept: dict[str, Any] = {"write_disposition": "replace", "keep_previous": True}
+    most = {"postgres": 63, "duckdb": 200}[place.kind]
+    place.table = place.table.ljust(most, "x")
+    with pytest.raises(TerminalError, match=f"more than {most} bytes"):
+        place.load({"id": [1]}, config=kept)
+
+
+# ---- What a marker can not vouch for
+
+
+def test_backslashes_arrive_whatever_the_server_takes_them_for(postgres: Place) -> None:
+    postgres.run("alter role postgres set standard_conforming_strings = off")
+    try:
+        reject = Reject("check", "it's \\' odd", '{"v": "a\\\\b"}')
+        postgres.load({"id": [1]}, rejects=[reject], limit=ALL)
+        with postgres.ledger() as ledger:
+            (letter,) = ledger.dead_letters()
+    finally:
+        postgres.run("alter role postgres reset standard_conforming_strings")
+    assert (letter.reject.reason, letter.reject.record) == (reject.reason, reject.record)
+
+
+def test_a_table_that_was_dropped_is_loaded_anew_in_spite_of_the_marker(place: Place) -> None:
+    place.load({"id": [1]}, "A", digest="a")
+    place.run(f'drop table "{place.table}"')
+    assert not place.load({"id": [1]}, "A", digest="a").already
+    assert place.stored("id") == [(1,)]
+
+
+def test_a_run_whose_dead_letters_were_replayed_is_not_repeated_beside_them(place: Place) -> None:
+    rejects = [Reject("check", "no", '{"id": 2}')]
+    place.load({"id": [1]}, "A", digest="a", rejects=rejects, limit=ALL)
+    with place.ledger() as ledger:
+        (letter,) = ledger.dead_letters()
+    place.load({"id": [2]}, "replay__1", replays=(letter.id,))
+    with pytest.raises(TerminalError, match=r"can't be repeated: .*'replay__1'"):
+        place.load({"id": [1, 2]}, "A", digest="b")
+    with place.ledger() as ledger:
+        with pytest.raises(TerminalError, match=r"can't be taken back: .*'replay__1'"):
+            ledger.undo("A", "ada")
+        ledger.undo("replay__1", "ada")
+    place.load({"id": [1, 2]}, "A", digest="b")
+    assert place.stored("id") == [(1,), (2,)]
+
+
+def test_a_merge_whose_dead_letters_were_replayed_is_repeated_by_key(place: Place) -> None:
+    rejects = [Reject("check", "no", '{"id": 2}')]
+    place.load({"id": [1]}, "A", digest="a", rejects=rejects, limit=ALL, config=MERGE)
+    with place.ledger() as ledger:
+        (letter,) = ledger.dead_letters()
+    place.load({"id": [2]}, "replay__1", replays=(letter.id,), config=MERGE)
+    place.load({"id": [1]}, "A", digest="b", rejects=rejects, limit=ALL, config=MERGE)
+    assert place.stored("id") == [(1,), (2,)]
+    with place.ledger() as ledger:
+        assert [one.replayed_by for one in ledger.dead_letters()] == [""]
 
 
 # ---- Dry runs, leftovers

@@ -268,8 +268,12 @@ def test_twin_attempts_of_a_run_leave_one_of_them(
         place = target(tmp_path / str(round_), kind, lake if where == "s3" else None)
         twins = [place.job(FIRST, [7] if same else [number]) for number in range(3)]
         outcomes = children.run(*twins)
-        assert [outcome.get("error") for outcome in outcomes] == [None] * 3
-        assert sum(outcome["already"] for outcome in outcomes) == (2 if same else 0)
+        errors = [outcome.get("error") for outcome in outcomes]
+        if same or kind != "single":
+            assert errors == [None] * 3
+            assert sum(outcome["already"] for outcome in outcomes) == (2 if same else 0)
+        else:  # in a bucket one can be overtaken between its PUT of the file and that of the manifest
+            assert {None} <= set(errors) <= {None, "FencedError"}
         with place.ledger() as ledger:
             assert [one.run_key for one in ledger.loads()] == [FIRST]
             assert ledger.verify() == []

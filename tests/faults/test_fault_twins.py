@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -22,7 +23,9 @@ TABLES = [
     for disposition in DISPOSITIONS
     if supported(kind, disposition)
 ]
-PATIENT = {"postgres": {"lock_timeout": "1s"}, "duckdb": {"lock_timeout": "1s"}}
+FULL = bool(os.environ.get("DATAFORGE_FAULTS"))
+ROUNDS = 10 if FULL else 1
+PATIENT = {kind: {"lock_timeout": "1s"} for kind in ("postgres", "duckdb", "sqlite")}
 
 
 def base_for(bench: Bench, kind: str, disposition: str) -> Base:
@@ -63,7 +66,7 @@ def test_a_sleeper_that_wakes_when_its_retry_is_done_changes_nothing(
         assert world.run(bench.attempts, "count").load().ok
     wrong = []
     last = proxy.count()
-    every = 9 if disposition in ("append", "upsert") else 23
+    every = 3 if FULL else 29 if disposition in ("append", "upsert") else 53
     for number in range(1 + len(disposition) % 3, last + 1, every):
         with bench.copy(base) as world:
             proxy.arm(Fault("stop", message=number, when="after"))
@@ -80,7 +83,7 @@ def test_a_sleeper_that_wakes_when_its_retry_is_done_changes_nothing(
 def test_a_sleeper_in_a_database_file_that_wakes_changes_nothing(bench: Bench, kind: str) -> None:
     base = base_for(bench, kind, "append")
     wrong = []
-    for number in range(1, 60, 6):
+    for number in range(1, 60, 1 if FULL else 9):
         with bench.copy(base) as world:
             job = world.run(bench.attempts, SECOND).job("load", 1, 0, world.manifest, (Seam(kind, number, do="stop"),))
             sleeper = bench.attempts.start(job)
@@ -98,7 +101,7 @@ def test_a_sleeper_in_a_database_file_that_wakes_changes_nothing(bench: Bench, k
 @pytest.mark.parametrize(("kind", "disposition"), TABLES)
 def test_twins_load_once(bench: Bench, kind: str, disposition: str) -> None:
     base = base_for(bench, kind, disposition)
-    for _ in range(3):
+    for _ in range(ROUNDS):
         with bench.copy(base) as world:
             outcomes = at_once(bench, [(world, SECOND)] * 2)
             assert any(outcome.ok for outcome in outcomes), outcomes
@@ -112,7 +115,7 @@ def test_two_runs_at_once_are_both_there_as_if_one_had_waited(bench: Bench, kind
     old = generate(1, 7, task=1)
     second, third = generate(1, 7, task=2, start=3), generate(1, 7, task=3, start=5)
     orders = ((second, third), (third, second))
-    for _ in range(3):
+    for _ in range(ROUNDS):
         with bench.copy(base) as world:
             world.feed(third)
             run = world.run(bench.attempts, "third")

@@ -438,7 +438,7 @@ class TestWindow:
             *((100 + n, value) for n, value in enumerate(outside)),
         ]
         rows(configs, type_, *values)
-        self.scoped(pipeline(), "backfill", execution)
+        self.scoped(pipeline(key=True), "backfill", execution)
         assert ids() == list(range(len(inside)))
         assert held().state.cursor is None
         (marker,) = held().markers.values()
@@ -466,12 +466,34 @@ class TestWindow:
     def test_a_numeric_cursor_has_no_intervals(self, configs: Path, execution: str) -> None:
         rows(configs, "INTEGER", (1, "10"))
         with pytest.raises(TerminalError, match=r"INTEGER, no time.*a backfill is not possible"):
-            self.scoped(pipeline(), "backfill", execution)
+            self.scoped(pipeline(key=True), "backfill", execution)
 
     def test_records_without_a_value_belong_to_no_interval(self, configs: Path, execution: str) -> None:
         rows(configs, "TIMESTAMPTZ", (1, "2025-01-02 12:00:00+00"), (2, None))
+        self.scoped(pipeline(key=True), "backfill", execution)
+        assert ids() == [1]
+
+    def test_a_backfill_leaves_to_the_next_run_what_that_one_appends(self, configs: Path, execution: str) -> None:
+        rows(configs, "TIMESTAMPTZ", (1, "2025-01-02 12:00:00+00"))
+        run(pipeline(), "one", execution)
+        later = ((2, "2025-01-02 12:00:00+00"), (3, "2025-01-02 13:00:00+00"))
+        rows(configs, "TIMESTAMPTZ", (1, "2025-01-02 12:00:00+00"), *later)
         self.scoped(pipeline(), "backfill", execution)
         assert ids() == [1]
+        run(pipeline(), "two", execution)
+        assert ids() == [1, 2, 3]
+
+    def test_a_backfill_before_the_first_run_is_about_what_that_one_does_not_read(
+        self, configs: Path, execution: str
+    ) -> None:
+        rows(configs, "TIMESTAMPTZ", (1, "2025-01-02 11:00:00+00"), (2, "2025-01-02 12:00:00+00"))
+        with pytest.raises(TerminalError, match="no cursor yet"):
+            self.scoped(pipeline(), "backfill", execution)
+        begun = pipeline(source={"initial_value": "2025-01-02T12:00:00Z"})
+        self.scoped(begun, "backfill", execution)
+        assert ids() == [1]
+        run(begun, "one", execution)
+        assert ids() == [1, 2]
 
 
 def test_dates_of_an_interval_are_those_whose_midnight_is_in_it() -> None:

@@ -98,7 +98,7 @@ _NULLS = re.compile(rf"[{_QUOTE}]?(?P<a>\bN/?A\b|\bNULL\b|\bn/a\b|(?<!\w)-(?!\w)
 _CATCHUP = re.compile(r"\b(?:catch(?:ing)?[\s-]?up|backfill(?:ing|ed)?|make\s+up\s+for\s+missed|nachhol\w*|rückwirkend|missed\s+(?:runs|intervals|days))\b", re.I)
 _NO_CATCHUP = re.compile(r"\b(?:no|without|don'?t|do\s+not|kein(?:e|en)?|nicht|ohne)\s+(?:a\s+)?(?:catch[\s-]?up|backfill\w*|nachhol\w*)", re.I)
 _SOURCE_WORDS = r"from|out\s+of|read(?:s|ing)?|load(?:s|ing)?|fetch(?:es|ing)?|pull(?:s|ing)?|extract(?:s|ing)?|take(?:s)?|import(?:s|ing)?|get(?:s|ting)?|copy|copies|ingest(?:s|ing)?|grab|query|source|aus|von|vom|lies|lese?n?|lade[nt]?|hole?n?|kopiere?n?|quelle|nimm|zieh\w*|importiere?n?|sync(?:s|ing)?|export"
-_TARGET_WORDS = r"into|to|onto|write(?:s)?|writing|store(?:s|d)?|sav(?:e|es|ing)|land(?:s)?|in|put|dump(?:s)?|destination|target|as|nach|ins|in\s+die|in\s+der|in\s+das|schreib\w*|speicher\w*|ablegen|ziel|als|zu|zur|zum|deliver|publish|warehouse"
+_TARGET_WORDS = r"into|to|onto|write(?:s)?|writing|store(?:s|d)?|sav(?:e|es|ing)|land(?:s)?|in|put|dump(?:s)?|destination|target|as|nach|ins|in\s+die|in\s+der|in\s+das|schreib\w*|speicher\w*|ablegen|ziel|als|zu|zur|zum|deliver|publish|replace|overwrite|fill|update|refresh|append|upsert|ersetze?|überschreibe?|befülle?"
 _ROLE = re.compile(rf"\b(?:(?P<source>{_SOURCE_WORDS})|(?P<destination>{_TARGET_WORDS}))\b", re.I)
 _TYPES: tuple[tuple[str, str, str], ...] = (
     (r"postgres(?:ql)?|pg\b", "postgres", ""),

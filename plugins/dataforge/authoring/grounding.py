@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataforge.authoring.base import Extracted
-from dataforge.authoring.extraction import of, role_at
+from dataforge.authoring.extraction import of
 from dataforge.authoring.steps import Step, find_steps
 from dataforge.components.registry import DESTINATIONS, SOURCES
 
@@ -309,6 +309,3 @@ def _pinned(grounds: Grounds, pinned: Mapping[str, Any]) -> Grounds:
     return replace(grounds, top=top, sources=tuple(sources), destinations=tuple(destinations), places=kept)
 
 
-def told(text: str, start: int) -> str:
-    """Return the role that the words before a place give it."""
-    return role_at(text, start)

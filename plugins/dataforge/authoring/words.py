@@ -14,7 +14,11 @@ STOPWORDS = frozenset(
     thursday friday saturday sunday incremental incrementally append appending upsert merge merging replace overwrite replacing
     hourly daily weekly monthly nightly schedule scheduled write writes load loads keeping drop filter rename sort limit
     mask hash join deduplicate cast remove removing sorted sorting filtered everything tag tags owner retry retries start
-    starting sobald inkrementell anhängen ersetzen überschreiben täglich stündlich wöchentlich monatlich
+    starting fill filling convert converting set sets change add adds adding derive compute calculate aggregate group count
+    sum average total ensure check verify make sure must should may replaced fail warn call name run runs running read
+    reading take store storing save put entfernen hashen maskieren umbenennen füllen sortieren speichern schreiben lesen
+    laden löschen behalten prüfen filtern gruppieren berechnen starting also only just no none unique null empty eindeutig
+    leer sobald inkrementell anhängen ersetzen überschreiben täglich stündlich wöchentlich monatlich
     aber alle allem allen aller als am an auf aus bei bis bitte da das dass daten dem den der des die dies diese dieser doch
     dort du durch ein eine einem einen einer eines er es für gegen haben hat ich im in ins ist ja jede jeden jeder kein keine
     können man mein mir mit muss nach neu neue neuen nicht noch nur oder pro schon sein sich sie sind soll sollen spalte

@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _format(plan)
 
     _ledger_commands(commands)
+    _deploying_commands(commands)
 
     components = _command(commands, "environment", "components", "list the components, or describe one")
     components.add_argument("type", nargs="?", metavar="TYPE", help="one type to describe, e.g. csv")
@@ -116,6 +117,40 @@ def _ledger_commands(commands: argparse._SubParsersAction) -> None:  # type: ign
         parser.add_argument(
             "--limit", type=_positive, default=1000, metavar="N", help="at most so many (default: 1000)"
         )
+
+
+def _deploying_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    repair = _command(commands, "deploying", "repair", "repair a config, or the config of a failed run")
+    repair.add_argument("path", nargs="?", type=Path, metavar="CONFIG")
+    repair.add_argument("--run", nargs=2, metavar=("DAG_ID", "RUN_ID"), help="a failed run; its log is read")
+    repair.add_argument("--log", type=Path, metavar="FILE", help="the log of the failed run, where Airflow's is elsewhere")
+    repair.add_argument("--model", metavar="MODEL", help="model, or connection/model; that of the settings when not given")
+    repair.add_argument("--no-model", action="store_true", help="let only the deterministic fixers work")
+    repair.add_argument(
+        "--turns", type=_positive, default=5, metavar="N", help="calls of the model at most (default: 5)"
+    )
+    _yes(repair)
+    _format(repair)
+
+    deploy = _command(commands, "deploying", "deploy", "check a config and put it into the configs folder")
+    deploy.add_argument("path", type=Path, metavar="FILE")
+    deploy.add_argument("--name", metavar="NAME", help="its path in the configs folder; the file's own when not given")
+    deploy.add_argument("--message", default="", metavar="TEXT", help="why, for the history")
+    deploy.add_argument("--base", metavar="DIGEST", help="refuse when the deployed file is not at this revision")
+    _yes(deploy)
+    _format(deploy)
+
+    rollback = _command(commands, "deploying", "rollback", "write an older revision of a config again")
+    rollback.add_argument("path", type=Path, metavar="CONFIG")
+    rollback.add_argument("revision", nargs="?", metavar="REVISION", help="id or digest; the one before when not given")
+    rollback.add_argument("--message", default="", metavar="TEXT", help="why, for the history")
+    _yes(rollback)
+    _format(rollback)
+
+    history = _command(commands, "deploying", "history", "list the revisions of a config")
+    history.add_argument("path", type=Path, metavar="CONFIG")
+    history.add_argument("--limit", type=_positive, default=100, metavar="N", help="revisions to list (default: 100)")
+    _format(history)
 
 
 def _group(commands: argparse._SubParsersAction, name: str, help: str) -> argparse._SubParsersAction:  # type: ignore[type-arg]

@@ -110,9 +110,14 @@ class DestinationConfig(ComponentConfig):
         "new columns and widens types; freeze refuses them; discard_row sets rows with them aside; discard_value "
         "drops the values.",
     )
-    allow_empty: bool = Field(default=False, description="Whether replace may leave no rows where there were some.")
+    allow_empty: bool = Field(
+        default=False,
+        description="Whether replace, or a merge that deletes missing rows, may leave no rows where there were some.",
+    )
     allow_shrink: bool = Field(
-        default=False, description="Whether replace may leave fewer than half of the rows that there were."
+        default=False,
+        description="Whether replace, or a merge that deletes missing rows, may leave fewer than half of the rows that "
+        "there were.",
     )
 
     def asset(self) -> str | None:

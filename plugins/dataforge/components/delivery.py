@@ -90,12 +90,21 @@ class CursorStep:
     advance     from `before`, which must still be the state at the commit, to `after`
     repeat      a run that was loaded before is read again in its own bounds; the state stays as it is
     window      a backfill of an interval; it replaces what this pipeline loaded of `window`, the state stays as it is
+
+    `seen` is the state when a repeat or a window was read. When it has moved by the commit, another run may have loaded
+    newer values of the same records in between.
     """
 
     mode: Literal["advance", "repeat", "window"]
     before: Cursor = field(default_factory=dict)
     after: Cursor = field(default_factory=dict)
     window: Window | None = None
+    seen: Cursor | None = None
+
+    @property
+    def expected(self) -> Cursor | None:
+        """The state that must still be there at the commit; None for any."""
+        return self.before if self.mode == "advance" else self.seen
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts."""
@@ -104,6 +113,7 @@ class CursorStep:
             "before": cursor_to_json(self.before),
             "after": cursor_to_json(self.after),
             "window": asdict(self.window) if self.window else None,
+            "seen": None if self.seen is None else cursor_to_json(self.seen),
         }
 
     @classmethod
@@ -112,7 +122,8 @@ class CursorStep:
         if value is None:
             return None
         window = Window(**value["window"]) if value.get("window") else None
-        return cls(value["mode"], cursor_from_json(value["before"]), cursor_from_json(value["after"]), window)
+        seen = None if value.get("seen") is None else cursor_from_json(value["seen"])
+        return cls(value["mode"], cursor_from_json(value["before"]), cursor_from_json(value["after"]), window, seen)
 
 
 RejectStage = Literal["extract", "transform", "check", "contract", "key", "load"]

@@ -34,6 +34,8 @@ from dataforge.errors import ConfigError, Problem, bounded
 from dataforge.settings import Settings, get_settings
 
 DEFAULTS = "defaults.json"
+POLICIES = "policies.json"
+"""The organisation's rules, in the root of the configs folder (authoring.policies); no pipeline."""
 IGNORE = ".dataforgeignore"
 SETTLE_SECONDS = 2.0
 """A file that breaks off and is younger than this counts as half-written."""
@@ -128,6 +130,7 @@ def config_files(folder: Path) -> list[Path]:
             for name in folders
             if name[0] != "." and name not in odd and not ignored((here / name).relative_to(folder).as_posix() + "/")
         )
+    found = [path for path in found if path != folder / POLICIES]
     return sorted(path for path in found if not ignored(path.relative_to(folder).as_posix()))
 
 

@@ -100,6 +100,14 @@ CODES: dict[str, str] = {
     "needs-merge": "The key deletes rows, which only write_disposition merge does.",
     "rows-at-risk": "A combination that may delete rows which should stay.",
     "unsupported-disposition": "The destination does not have this write_disposition.",
+    # authoring
+    "model-away": "No language model answered; what needs none was done.",
+    "not-understood": "The request does not say enough, or what came of it is no config.",
+    "policy": "A rule of configs/policies.json is broken.",
+    "refused": "The request asks for something that a config can't hold: code, a secret, or a host of its own.",
+    "unbuildable": "Airflow can't build the DAG of this config.",
+    "unfit-connection": "The connection is of another type than the component needs.",
+    "unknown-table": "The source says that it has no such table or file.",
     # advice
     "no-effect": "A key that changes nothing in this combination.",
     "unused": "Something is declared but never used.",

@@ -26,6 +26,7 @@ _MERGE_ONLY = (
     "valid_to",
 )
 _REPLACE_ONLY = ("keep_previous", "allow_empty", "allow_shrink", "replace_method")
+_GUARDS = ("allow_empty", "allow_shrink")  # of a merge that deletes missing rows as well
 _DEAD_LETTERS = 'add "dead_letters": {"max_share": 0.01}'
 
 
@@ -151,7 +152,8 @@ def _unused(target: DestinationConfig, place: Path) -> Iterator[Problem]:
                 message = f"{key!r} deletes rows, which only write_disposition 'merge' does"
                 yield Problem("needs-merge", message, (*place, key), "set write_disposition to 'merge' or remove it")
     if target.write_disposition != "replace":
-        for key in sorted(given.intersection(_REPLACE_ONLY)):
+        guarded = target.write_disposition == "merge" and getattr(target, "missing_rows", "keep") == "delete"
+        for key in sorted(given.intersection(_REPLACE_ONLY) - (set(_GUARDS) if guarded else set())):
             message = f"{key!r} has no effect without write_disposition 'replace'"
             yield _warning("no-effect", message, (*place, key), "set write_disposition to 'replace' or remove it")
 

@@ -36,7 +36,7 @@ from dataforge.components.prefetch import Prefetched, prefetch
 from dataforge.components.retry import TRANSACTION
 from dataforge.destinations._columns import MisfitError, Outgoing, Planned, engine_types
 from dataforge.destinations._contract import ColumnPlan, Rules, plan_columns
-from dataforge.destinations._dispositions import CLOSED_BY, ROW, Counts, Dispositions, Stage
+from dataforge.destinations._dispositions import CLOSED_BY, REPLACE_KEPT, ROW, Counts, Dispositions, Stage, previous_of
 from dataforge.destinations._ledger import STAGE, Known, LedgerTables, SchemaVersion, run_number
 from dataforge.destinations._table import TableConfig
 from dataforge.destinations._tables import Open, Tables, Target
@@ -144,7 +144,7 @@ class _Attempt:
             self._refuse_before(target, ledger)
         self._make_schemas(db, target, ledger)
         ledger.prepare()
-        if (record := ledger.load(context.run_key)) and self._is_done(record):
+        if (record := ledger.load(context.run_key)) and self._is_done(record, target):
             db.rollback()
             return _report_of(record, target)
         version = ledger.schema_version()
@@ -179,7 +179,7 @@ class _Attempt:
             version = self._change_before(db, target, ledger, plan, disposition, version)
         state = ledger.state(lock=True)
         record = ledger.load(context.run_key)
-        if record and self._is_done(record):
+        if record and self._is_done(record, target):
             db.rollback()
             return _report_of(record, target)
         self._compare_cursor(state, target)
@@ -187,13 +187,21 @@ class _Attempt:
             self._change_columns(db, target, plan, disposition)
         target = db.target(config.table)
         work = Dispositions(db, config, target, ledger, run_number(context.run_key), self.now)
-        replaced = work.remove_own(record.disposition) if record and not record.undone_at else 0
+        stands = record if record and not record.undone_at else None
+        if stands and disposition == "append":
+            refuse_replayed(ledger, target, stands, "repeated")
+        replaced = work.remove_own(stands.disposition) if stands else 0
         if (step := context.cursor) and step.mode == "window" and step.window and disposition == "append":
             start, end = (db.literal(text, step.window.type) for text in (step.window.start, step.window.end))
             replaced += work.remove_window(step.window.field, start, end)
         if staged and stage is None:
             stage = self._fill_stage(db, plan, sent, target, ledger, constants, temporary=True)
             ahead.finish()
+        if disposition == "replace" and self.config.keep_previous:
+            db.before_replace(target)
+            # a repeat of the newest replace goes on keeping what was there before its first load
+            if not (stands and stands.disposition == REPLACE_KEPT and stands.epoch == state.epoch):
+                self._keep_previous(db, target)
         counts = self._apply(db, work, plan, disposition, stage, sent, ahead)
         counts.deleted += replaced
 
@@ -250,15 +258,16 @@ class _Attempt:
                 "tables: this database can't roll that back"
             )
 
-    def _is_done(self, record: LoadRecord) -> bool:
-        """Whether the marker stands for exactly these staged rows."""
-        return record.undone_at is None and self.context.digest is not None and record.digest == self.context.digest
+    def _is_done(self, record: LoadRecord, target: Target) -> bool:
+        """Whether the marker stands for exactly these staged rows; of a table that was dropped it says nothing."""
+        same = self.context.digest is not None and record.digest == self.context.digest
+        return same and record.undone_at is None and target.columns is not None
 
     def _compare_cursor(self, state: State, target: Target) -> None:
         step = self.context.cursor
-        if step is None or step.mode != "advance":
+        if step is None or step.expected is None:
             return
-        if (state.cursor or {}) != cursor_to_json(step.before):
+        if (state.cursor or {}) != cursor_to_json(step.expected):
             raise FencedError(
                 f"fenced off: the cursor of {target} moved since these records were read, by another run; nothing was "
                 "written. Clear the extract task to read again"
@@ -393,7 +402,6 @@ class _Attempt:
         counts = Counts()
         into = work.target
         if disposition == "replace":
-            self._keep_previous(db, work.target)
             db.before_replace(work.target)
             into = db.swap_table(work.target) or work.target
             if into is work.target:
@@ -421,9 +429,7 @@ class _Attempt:
         return counts
 
     def _keep_previous(self, db: Tables, target: Target) -> None:
-        if not self.config.keep_previous:
-            return
-        previous = target.beside(f"{target.table}__previous")
+        previous = previous_of(db, target)
         db.run(f"drop table if exists {db.quoted(previous)}")
         db.run(f"create table {db.quoted(previous)} as select * from {db.quoted(target)}")
 
@@ -468,7 +474,7 @@ class _Attempt:
             run_key=context.run_key,
             run_id=context.run_id or context.run_key,
             target=ledger_target(self.config, context),
-            disposition=disposition,
+            disposition=REPLACE_KEPT if disposition == "replace" and self.config.keep_previous else disposition,
             digest=context.digest or "",
             rows=rows,
             rejected=rejected,
@@ -517,6 +523,16 @@ def disposition_of(config: TableConfig) -> str:
 def ledger_target(config: TableConfig, context: LoadContext) -> str:
     """Return the name of the target in the ledger."""
     return context.target or config.table
+
+
+def refuse_replayed(ledger: LedgerTables, target: Target, record: LoadRecord, what: str) -> None:
+    """Raise TerminalError when records of this run came in by a replay: they would come in a second time."""
+    if runs := ledger.replays_of(record.run_key):
+        raise TerminalError(
+            f"run {record.run_id!r} can't be {what}: dead letters of it were replayed into {target} by "
+            f"{', '.join(map(repr, runs))}, and these records would come in twice; nothing was changed. Take that load "
+            "back first ('dataforge undo')"
+        )
 
 
 def _report_of(record: LoadRecord, target: Target) -> LoadReport:
@@ -608,26 +624,33 @@ class TableLedger:
         """Take a load back, in one transaction with its marker and, for the newest load, the cursor."""
         with self._ended():
             record = self.tables.load_of(run_id) if self._there else None
+            if record is not None:
+                state = self.tables.state(lock=True)
+                record = self.tables.load_of(run_id)  # again: it may have changed while another load held the lock
             if record is None:
                 raise TerminalError(
                     f"no load of run {run_id!r} into {self.target} stands in the ledger; `dataforge loads` lists them"
                 )
-            state = self.tables.state(lock=True)
-            newest = record.epoch == state.epoch
-            if record.disposition == "replace" and not newest:
+            if record.disposition in ("replace", REPLACE_KEPT) and self.tables.stands_after(record.epoch):
                 raise TerminalError(f"later runs have changed {self.target} since; take those back first")
+            refuse_replayed(self.tables, self.target, record, "taken back")
+            step = CursorStep.from_json(record.cursor)
+            if record.disposition == "append" and record.deleted and step is not None and step.mode == "window":
+                raise TerminalError(
+                    f"run {run_id!r} replaced {record.deleted:,} rows of its interval in {self.target}, which are not "
+                    "kept; run the interval again in place of taking it back"
+                )
             now = _now()
             work = Dispositions(self.db, self.config, self.target, self.tables, run_number(record.run_key), now)
             removed, restored = work.undo(record.disposition)
-            step = CursorStep.from_json(record.cursor)
-            moves = step is not None and step.mode == "advance"
-            back = newest and moves
+            moves = step is not None and step.mode != "window" and dict(step.before) != dict(step.after)
+            back = step is not None and moves and (state.cursor or {}) == cursor_to_json(step.after)
             self.tables.mark_undone(record.run_key, actor, now)
             self.tables.move(state, cursor_to_json(step.before) if back and step else state.cursor, now)
             self.db.commit()
         note = ""
         if moves and not back:
-            note = "later runs moved the cursor on: these records are not read again unless the cursor is set back"
+            note = "the cursor was moved on since: these records are not read again unless it is set back"
         return Undone(run_id, str(self.target), removed, restored, back, note)
 
     def sweep(self) -> list[str]:

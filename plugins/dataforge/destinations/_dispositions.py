@@ -23,6 +23,21 @@ CLOSED_BY = "_dataforge_closed_run"
 """In scd2 tables: the run that closed a version."""
 
 
+REPLACE_KEPT = "replace/kept"
+"""How the ledger spells a replace that kept the rows before it."""
+
+
+def previous_of(db: Tables, target: Target) -> Target:
+    """Return the table that keeps the rows before a replace; TerminalError when its name would be too long."""
+    name = f"{target.table}__previous"
+    if len(name.encode()) > db.max_name_bytes:
+        raise TerminalError(
+            f"keep_previous is not possible for {target}: the name {name!r} has more than {db.max_name_bytes} bytes, "
+            "and the database would cut it off; nothing was written"
+        )
+    return target.beside(name)
+
+
 @dataclass
 class Counts:
     """What a load did to the rows of the target, and the rows that it set aside."""
@@ -119,13 +134,13 @@ class Dispositions:
         keys = self.config.primary_key
         match = self._match(keys, stage)
         present = f"not ({stage.flag})" if stage.flag else "true"
+        if self.config.missing_rows == "delete":
+            counts.deleted += self._delete_missing(stage, keys)
         if stage.flag:
             counts.deleted += self.db.run(
                 f"delete from {self.into} where exists (select 1 from {stage.table} s where "
                 f"{self._match(keys, stage, self.into)} and {stage.flag})"
             )
-        if self.config.missing_rows == "delete":
-            counts.deleted += self._delete_missing(stage, keys)
         key_columns = {self.target.name_of(key) for key in keys}
         others = [name for name in stage.values if self.target.name_of(name) not in key_columns]
         changed = [name for name in others if name != self.run_column()]
@@ -168,19 +183,36 @@ class Dispositions:
 
     def _delete_insert(self, stage: Stage, counts: Counts) -> None:
         keys = self.config.merge_key or self.config.primary_key
+        if self.config.missing_rows == "delete":
+            counts.deleted += self._delete_missing(stage, keys)
         counts.deleted += self.db.run(
             f"delete from {self.into} where exists (select 1 from {stage.table} s where "
             f"{self._match(keys, stage, self.into)})"
         )
-        if self.config.missing_rows == "delete":
-            counts.deleted += self._delete_missing(stage, keys)
         counts.inserted += self.insert(stage, f"where not ({stage.flag})" if stage.flag else "")
 
     def _delete_missing(self, stage: Stage, keys: Sequence[str]) -> int:
-        return self.db.run(
+        before = int(self.db.rows(f"select count(*) from {self.into}")[0][0])
+        deleted = self.db.run(
             f"delete from {self.into} where not exists (select 1 from {stage.table} s where "
             f"{self._match(keys, stage, self.into)})"
         )
+        self._guard_missing(before, deleted)
+        return deleted
+
+    def _guard_missing(self, before: int, missing: int) -> None:
+        """Raise TerminalError when all rows, or more than half of them, would go, without leave to delete so many."""
+        what = f"{missing:,} of the {before:,} rows of table {self.target} are missing among the records"
+        if missing == before > 0 and not self.config.allow_empty:
+            raise TerminalError(
+                f"{what}, and missing_rows 'delete' would delete them all; nothing was changed. Set allow_empty to "
+                "true if that is right"
+            )
+        if before > missing > before / 2 and not self.config.allow_shrink:
+            raise TerminalError(
+                f"{what}, and missing_rows 'delete' would delete them; nothing was changed. Set allow_shrink to true "
+                "if that is right"
+            )
 
     def _scd2(self, stage: Stage, counts: Counts) -> None:
         keys = self.config.primary_key
@@ -200,10 +232,16 @@ class Dispositions:
                 f"where t.{valid_to} is null and {match} and ({' or '.join(differs)})"
             )
         if self.config.missing_rows == "delete":
-            counts.deleted += self.db.run(
+            # those that were just closed have a record
+            before = counts.updated + int(
+                self.db.rows(f"select count(*) from {self.into} where {valid_to} is null")[0][0]
+            )
+            missing = self.db.run(
                 f"update {self.into} {close} where {valid_to} is null and not exists "
                 f"(select 1 from {stage.table} s where {self._match(keys, stage, self.into)})"
             )
+            self._guard_missing(before, missing)
+            counts.deleted += missing
         names = [*map(self.quote, stage.values), valid_from, run]
         values = [*stage.values.values(), now, number]
         present = f"not ({stage.flag})" if stage.flag else "true"
@@ -227,22 +265,16 @@ class Dispositions:
 
     def guard_keys(self, stage: Stage) -> list[Reject]:
         """Refuse, remove or set aside staged rows without a key and rows of the same key, as the config says."""
-        if self.config.merge_strategy == "delete_insert" and not self.config.primary_key:
-            return []
+        found = []
+        for name, keys in (("primary", self.config.primary_key), ("merge", self.config.merge_key)):
+            if keys and (name == "primary" or self.config.merge_strategy == "delete_insert"):
+                found += self._guard_nulls(stage, name, keys)
+        if not self.config.primary_key:
+            return found
         keys = self.config.primary_key
-        columns = [self.quote(key) for key in keys]
-        empty = " or ".join(f"s.{column} is null" for column in columns)
         names = ", ".join(map(repr, keys))
-        found: list[Reject] = []
-        nulls = self.db.rows(f"select count(*) from {stage.table} s where {empty}")[0][0]
-        if nulls:
-            if self.config.null_keys == "fail":
-                raise TerminalError(
-                    f"table {self.target}: {nulls:,} records have no value in the primary key ({names}); nothing was "
-                    "written. Filter them out, or set null_keys to 'dead_letter'"
-                )
-            found += self._set_aside(stage, empty, f"no value in the primary key ({names})", keys)
-        by = ", ".join(f"s.{column}" for column in columns)
+        # as the values will stand in the table: texts that differ can be the same UUID or number
+        by = ", ".join(stage.value(self.target, key) for key in keys)
         twice = f"select {by} from {stage.table} s group by {by} having count(*) > 1"
         several = self.db.rows(f"select count(*) from ({twice}) d")[0][0]
         if not several:
@@ -264,6 +296,18 @@ class Dispositions:
             return found + self._set_aside(stage, older, f"a later record has the same primary key ({names})", keys)
         self.db.run(f"delete from {stage.table} as s where {older}")
         return found
+
+    def _guard_nulls(self, stage: Stage, name: str, keys: Sequence[str]) -> list[Reject]:
+        """Refuse or set aside staged rows without a value in a key, which match no row however often they come."""
+        empty = " or ".join(f"s.{self.quote(key)} is null" for key in keys)
+        what = f"no value in the {name} key ({', '.join(map(repr, keys))})"
+        nulls = self.db.rows(f"select count(*) from {stage.table} s where {empty}")[0][0]
+        if nulls and self.config.null_keys == "fail":
+            raise TerminalError(
+                f"table {self.target}: {nulls:,} records have {what}; nothing was written. Filter them out, or set "
+                "null_keys to 'dead_letter'"
+            )
+        return self._set_aside(stage, empty, what, keys) if nulls else []
 
     def _set_aside(self, stage: Stage, where: str, reason: str, keys: Sequence[str]) -> list[Reject]:
         records = self.db.records(f"select s.* from {stage.table} s where {where}", without=(ROW,))
@@ -294,8 +338,10 @@ class Dispositions:
             return self._remove_by_number(), 0
         if disposition == "merge/scd2":
             return self._reopen()
-        if disposition == "replace":
+        if disposition == REPLACE_KEPT:
             return self._restore_previous()
+        if disposition == "replace":
+            raise self._not_kept()
         raise TerminalError(
             f"a load by {disposition.replace('/', ' with ')} can't be taken back: the rows that it changed are not "
             "kept. Use the strategy scd2, which keeps them"
@@ -317,13 +363,16 @@ class Dispositions:
         back = self.db.run(f"update {self.into} set {valid_to} = null, {closed} = null where {closed} = {self.number}")
         return removed, back
 
+    def _not_kept(self) -> TerminalError:
+        return TerminalError(
+            f"this replace of {self.target} can't be taken back: the rows before it are not kept. keep_previous keeps "
+            "those before the newest load"
+        )
+
     def _restore_previous(self) -> tuple[int, int]:
-        previous = self.target.beside(f"{self.target.table}__previous")
+        previous = previous_of(self.db, self.target)
         if not self.db.has_table(previous.schema, previous.table):
-            raise TerminalError(
-                f"a replace of {self.target} can't be taken back: the rows before it were not kept. Set keep_previous "
-                "to true for later loads"
-            )
+            raise self._not_kept()
         self.db.before_replace(self.target, undo=True)
         removed = self.db.run(f"delete from {self.into}")
         names = ", ".join(self.quote(column.name) for column in self.target.columns or () if not column.generated)

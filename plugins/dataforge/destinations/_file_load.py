@@ -80,8 +80,10 @@ class FileLoad:
                         self.book.swap(replace(manifest, pending={}), seen)
                     stale = self._stale(manifest)
                     self.book.tidy(manifest)
-                    for name in stale if self.book.place.local else ():
-                        self.book.place.remove(name)
+                    if self.book.place.local:
+                        self.book.place.abandoned(datetime.now(timezone.utc), self.book.file or PART)
+                        for name in stale:
+                            self.book.place.remove(name)
                     return manifest, self._already(manifest, record)
         self._fence(manifest)
         self._replaced(manifest)
@@ -102,6 +104,8 @@ class FileLoad:
         published: list[str] = []
         try:
             with self.book.place.held():
+                if self.book.place.local:
+                    self.book.place.abandoned(datetime.now(timezone.utc), self.book.file or PART)
                 return self._tries(written, planned, token, rejects, published)
         except Exception:
             # In a bucket a swap without an answer may still come true: what it names must stay.

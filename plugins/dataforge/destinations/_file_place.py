@@ -130,7 +130,10 @@ class Place(Protocol):
         ...
 
     def abandoned(self, older_than: datetime, prefix: str) -> list[str]:
-        """Remove what uploads and writes that were killed left behind; return how one would name it."""
+        """Remove what uploads and writes that were killed left behind; return how one would name it.
+
+        A local place is held, and knows for sure what is left; an upload must be older than that.
+        """
         ...
 
 
@@ -290,9 +293,9 @@ class Folder:
                     found[f"{folder}/{entry.name}" if folder else entry.name] = Listed(stat.st_size, changed)
         return found
 
-    def abandoned(self, older_than: datetime, prefix: str) -> list[str]:
-        """Remove hidden temporary files."""
-        gone = []
+    def abandoned(self, older_than: datetime, prefix: str) -> list[str]:  # noqa: ARG002 - locks tell
+        """Remove hidden temporary files that no process holds."""
+        gone: list[str] = []
         folders = {
             "": f".{prefix[-100:]}",
             str(self._ledger.parent.relative_to(self._base)): f".{self._ledger.stem}",
@@ -300,10 +303,8 @@ class Folder:
         if not prefix or prefix == "part-":
             folders |= {f"{LEDGER_FOLDER}/{inner}": "." for inner in ("dead_letters", "previous")}
         for folder, start in folders.items():
-            for name, listed in self.listing(folder, start).items():
-                if name.endswith(TEMPORARY) and listed.changed < older_than:
-                    self.remove(name)
-                    gone.append(name)
+            names = [name for name in self.listing(folder, start) if name.endswith(TEMPORARY)]
+            gone += [name for name in names if _remove_if_left(self._base / name)]
         return gone
 
 
@@ -542,6 +543,42 @@ def _code(error: OSError) -> str:
     """Return S3's own code of an error that s3fs translated."""
     response = getattr(error.__cause__, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """Give a new empty file, and remove it if it is still there at the end.
+
+    It is locked, so that others can tell it from one that a killed process left behind.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            break
+        os.close(handle)  # taken for debris in the moment before it was locked
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _remove_if_left(path: Path) -> bool:
+    """Remove a temporary file unless a process that lives has it locked; return whether it was removed."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def sha256_of(path: Path) -> str:

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -43,6 +43,7 @@ from dataforge.destinations._file_place import (
     Folder,
     sha256_of,
     sync,
+    temporary,
 )
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, TransientError
 from dataforge.settings import get_settings
@@ -158,7 +159,7 @@ class Format(Protocol):
         ...
 
     def write(self, reader: pa.RecordBatchReader, target: Path, scratch: Path) -> None:
-        """Write all rows to a local file that does not exist yet."""
+        """Write all rows to a local file, which is there and empty."""
         ...
 
 
@@ -199,13 +200,10 @@ class FileDestination:
                 replaces=replaces,
                 step=context.last_step,
             )
-            temporary = self._temporary(load.book, context)
-            try:
-                written = self._write(incoming, arranged, temporary, context.scratch)
+            with self._temporary(load.book, context) as file:
+                written = self._write(incoming, arranged, file, context.scratch)
                 self._check_target(load.book)  # what came there while the rows were written counts as well
                 report = load.commit(written, planned)
-            finally:
-                temporary.unlink(missing_ok=True)
         for note in report.schema_notes:
             context.log(note, target=report.target)
         context.log("file written", target=report.target, rows=report.rows, bytes=report.bytes)
@@ -263,15 +261,15 @@ class FileDestination:
         if book.file and (edges := book.place.edges(book.file, EDGE)):
             refuse_foreign(book.place.named(book.file), self.format(), *edges)
 
-    def _temporary(self, book: Book, context: LoadContext) -> Path:
-        """Return where to write: for a local target hidden in its folder, so that the last step is one rename."""
+    def _temporary(self, book: Book, context: LoadContext) -> AbstractContextManager[Path]:
+        """Give an empty file to write: for a local target hidden in its folder, so that the last step is one rename."""
         if not book.place.local or context.dry_run:
             context.scratch.mkdir(parents=True, exist_ok=True)
-            return context.scratch / f"upload-{secrets.token_hex(4)}{self.format().suffix}"
+            return temporary(context.scratch / f"upload-{secrets.token_hex(4)}{self.format().suffix}")
         name = book.file or f"{PART}{context.run_key}{self.format().suffix}"
         folder = Path(book.place.named(""))
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f".{name[-100:]}.{secrets.token_hex(4)}{TEMPORARY}"
+        return temporary(folder / f".{name[-100:]}.{secrets.token_hex(4)}{TEMPORARY}")
 
     def _write(self, incoming: Incoming, arranged: Arranged, target: Path, scratch: Path) -> Written:
         with prefetch(incoming.reader()) as ahead:
@@ -316,7 +314,7 @@ def copy_with_duckdb(reader: pa.RecordBatchReader, query: str, options: str, tar
             db.execute("set enable_external_access = false")
             db.execute("set lock_configuration = true")
             db.register("incoming", reader)
-            db.execute(f"copy ({query}) to {quote_literal(str(target))} ({options})")
+            db.execute(f"copy ({query}) to {quote_literal(str(target))} ({options}, use_tmp_file false)")
     except duckdb.IOException as error:
         raise OSError(errno.EIO, str(error).split("\n", 1)[0]) from None
     finally:

@@ -199,6 +199,19 @@ class LedgerTables:
         """Return the newest markers first."""
         return list(self._loads(f"order by epoch desc, committed_at desc limit {int(limit)}"))
 
+    def stands_after(self, epoch: int) -> bool:
+        """Whether a load that was committed later stands."""
+        return any(self._loads(f"and undone_at is null and epoch > {int(epoch)}"))
+
+    def replays_of(self, run_key: str) -> list[str]:
+        """Return the runs that took dead letters of this run back in, and stand."""
+        rows = self.db.rows(
+            f"select run_id from {self.table(LOADS)} where {self._own} and undone_at is null and run_key in "
+            f"(select replayed_by from {self.table(DEAD_LETTERS)} where {self._own} "
+            f"and run_key = {self.text(run_key)} and replayed_by <> '') order by run_id"
+        )
+        return [run_id for (run_id,) in rows]
+
     def _loads(self, which: str) -> Iterator[LoadRecord]:
         for row in self.db.rows(f"select {_LOAD_FIELDS} from {self.table(LOADS)} where {self._own} {which}"):
             values = dict(zip(_LOAD_FIELDS.replace("row_count", "rows").split(", "), row, strict=True))
@@ -244,10 +257,7 @@ class LedgerTables:
 
     def forget_dead_letters(self, run_key: str) -> None:
         """Remove the dead letters of a run that is loaded anew."""
-        self.db.run(
-            f"delete from {self.table(DEAD_LETTERS)} where {self._own} and run_key = {self.text(run_key)} "
-            "and replayed_by = ''"
-        )
+        self.db.run(f"delete from {self.table(DEAD_LETTERS)} where {self._own} and run_key = {self.text(run_key)}")
 
     def keep(self, rejects: Iterable[Reject], run_key: str, run_id: str, now: datetime) -> int:
         """Write dead letters; return how many. An id is made of the run, the record and its number, so it is stable."""

@@ -161,6 +161,7 @@ def _guard(db: Session, lock_timeout: timedelta, statement_timeout: timedelta | 
         "idle_in_transaction_session_timeout": "600000",
         "client_connection_check_interval": "500",
         "timezone": "UTC",
+        "standard_conforming_strings": "on",  # a backslash in a value is a backslash
     }
     for name, value in settings.items():
         # pg_settings knows which of them this server has; the check interval came with version 14.

@@ -59,19 +59,20 @@ class AnthropicAdapter:
             if len(system) >= CACHED_PREFIX:
                 block["cache_control"] = {"type": "ephemeral"}
             arguments["system"] = [block]
+        more: dict[str, Any] = {}  # what not every version of the client has an argument for
         # several of the provider's models refuse sampling parameters
         if self._profile.extra.sampling if self._profile.extra.sampling is not None else not self._profile.is_official:
-            arguments["temperature"] = call.temperature
+            more["temperature"] = call.temperature
         if call.stop:
             arguments["stop_sequences"] = list(call.stop)
         if call.schema is not None:
-            arguments["output_config"] = {"format": {"type": "json_schema", "schema": dict(call.schema)}}
+            more["output_config"] = {"format": {"type": "json_schema", "schema": dict(call.schema)}}
         finish: Finish | None = None
         sent = cached = written = 0
         model = ""
         ended = False
         with self._make(seconds) as client:
-            for event in client.messages.create(**arguments):
+            for event in client.messages.create(**arguments, extra_body=more or None):
                 if event.type == "message_start":
                     usage = event.message.usage
                     model = event.message.model

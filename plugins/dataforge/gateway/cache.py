@@ -15,7 +15,7 @@ import json
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -173,14 +173,18 @@ def _name(key: str, team: str) -> str:
     return f"dataforge:llm:{hashlib.sha256(team.encode()).hexdigest()[:16]}:{key}"
 
 
-def redis_client(url: str, arguments: Mapping[str, Any] | None = None) -> Any:
+def redis_client(url: str) -> Any:
     """Return a client for a redis://, rediss:// or valkey:// URL. ImportError where neither client is installed."""
-    options = {"socket_timeout": 2, "socket_connect_timeout": 2, **(arguments or {})}
     try:
         import redis as module
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
     except ImportError:
         import valkey as module
-    plain = url.replace("valkey://", "redis://", 1).replace("valkeys://", "rediss://", 1)
+        from valkey.backoff import NoBackoff
+        from valkey.retry import Retry
+    plain = url.replace("valkey", "redis", 1)
     if module.__name__ == "valkey":
         plain = plain.replace("redis", "valkey", 1)
-    return module.from_url(plain, **options)
+    # an answer is not waited for: without the cache the model is asked
+    return module.from_url(plain, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))

@@ -552,7 +552,8 @@ class ModelGateway:
         if self._budgets.of_money and (price_in is None or price_out is None):
             raise ModelRefused(
                 f"{prepared.profile.place}: a budget of money is set, but the price of model "
-                f'{prepared.model.name!r} is not known; write it into the connection\'s extra: {"price_in": …, "price_out": …}, for a million tokens'
+                f"{prepared.model.name!r} is not known; write price_in and price_out, for a million tokens, into the "
+                "connection's extra"
             )
         return price_in or 0.0, price_out or 0.0
 

@@ -7,6 +7,7 @@ of providers are cut short, and hold neither keys nor what was sent.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from dataforge.errors import (
 )
 from dataforge.gateway.base import Call
 from dataforge.gateway.lines import Line
+from dataforge.observability import log
 
 MAX_REASON = 300
 _LONG = re.compile(
@@ -73,6 +75,7 @@ def fault(error: BaseException, place: Place, line: Line, call: Call | None = No
         if _LONG.search(reason):
             return PromptTooLong(f"{place}: {reason}")
         return AnswerUnfit(f"{place}: the model server broke its answer off: {reason}")
+    log.line("model client failed", level=logging.DEBUG, connection=place.connection, error=type(error).__name__)
     return AnswerUnfit(f"{place}: what the server sent is no answer of a model ({type(error).__name__})")
 
 

@@ -87,10 +87,11 @@ class Redaction:
             end = span.end
         text = "".join((*parts, text[end:]))
         # what was found once is withheld everywhere, also where nothing around it gives it away
-        for value, placeholder in list(self._placeholders.items()):
-            if len(value) >= 6 and value in text and placeholder not in value:
-                self._counts[placeholder] += text.count(value)
-                text = text.replace(value, placeholder)
+        for whole, placeholder in list(self._placeholders.items()):
+            for value in dict.fromkeys((whole, whole.rstrip(".,;:!?"))):
+                if len(value) >= 6 and value in text and value not in placeholder:
+                    self._counts[placeholder] += text.count(value)
+                    text = text.replace(value, placeholder)
         return text
 
     def json(self, value: Any) -> Any:
@@ -246,15 +247,26 @@ def _personal(text: str) -> Iterator[_Span]:
 
 
 def _apart(spans: Iterable[_Span]) -> list[_Span]:
-    """Return spans that do not overlap: what begins first wins, and the longer one of two."""
-    kept: list[_Span] = []
-    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
-        if kept and span.start < kept[-1].end:
-            if span.end > kept[-1].end:
-                kept[-1] = _Span(kept[-1].start, span.end, kept[-1].kind)
+    """Return spans that do not overlap, in order: secrets win over personal data, then what begins first."""
+    found = sorted(spans, key=lambda span: (span.start, -span.end))
+    secrets: list[_Span] = []
+    for span in found:
+        if span.kind in PERSONAL:
             continue
-        kept.append(span)
-    return kept
+        if secrets and span.start < secrets[-1].end:
+            secrets[-1] = _Span(secrets[-1].start, max(span.end, secrets[-1].end), secrets[-1].kind)
+        else:
+            secrets.append(span)
+    kept, end = list(secrets), 0
+    for span in found:
+        if span.kind in PERSONAL and span.start >= end and not any(_meet(span, other) for other in secrets):
+            kept.append(span)
+            end = span.end
+    return sorted(kept, key=lambda span: span.start)
+
+
+def _meet(one: _Span, other: _Span) -> bool:
+    return one.start < other.end and other.start < one.end
 
 
 def _is_iban(text: str) -> bool:

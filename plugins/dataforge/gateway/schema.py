@@ -148,6 +148,8 @@ class _Flattening:
         found = dict(schema)
         while "$ref" in found:
             name = str(found.pop("$ref")).rsplit("/", 1)[-1]
+            if name in seen:  # a type inside of itself goes as JSON in a text
+                return {}, seen
             found = {**copy.copy(dict(self._defs.get(name, {}))), **found}
             seen = (*seen, name)
         for part in found.pop("allOf", ()):

@@ -64,7 +64,8 @@ class SqliteLedger:
         values = (
             event.at.timestamp(), f"{event.at.astimezone(timezone.utc):%Y-%m}", event.request_id, event.task,
             event.actor, event.team, event.connection, event.provider, event.model, event.attempt, event.outcome,
-            event.cached, used.prompt_tokens, used.completion_tokens, used.cached_prompt_tokens, used.seconds, used.cost,
+            event.cached, used.prompt_tokens, used.completion_tokens, used.cached_prompt_tokens, used.seconds,
+            used.cost,
             used.estimated, event.prompt_hash,
         )  # fmt: skip
         with opened(self._path) as connection:

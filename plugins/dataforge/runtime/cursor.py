@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -99,6 +99,11 @@ class Reading:
         if self.step.mode == "repeat":
             return bool(self.after and self.after.ties)
         return self.step.mode == "advance" and not self.keyed and self.config.lookback is None
+
+    @property
+    def below(self) -> bool:
+        """Whether only records up to the cursor are wanted: the next run appends those above it."""
+        return self.step.mode == "window" and not self.keyed
 
     @property
     def nulls(self) -> bool:
@@ -189,6 +194,7 @@ def readings(config: PipelineConfig, context: TaskContext) -> dict[str, Reading]
                     f"the cursor stands at {position.value!r} of the field {position.field!r}, but the config names "
                     f"{reading.field!r}; 'dataforge cursor set' or 'dataforge cursor reset' says where to go on"
                 )
+        _refuse_ahead(reading)
         found[name] = reading
     return found
 
@@ -213,16 +219,31 @@ def _step(
                 "undo it with 'dataforge undo', then the next run reads on"
             )
         if known.mode == "window" and known.window is not None:
-            return known, (parse_instant(known.window.start), parse_instant(known.window.end))
+            return _windowed(state), (parse_instant(known.window.start), parse_instant(known.window.end))
         line("run repeated", run_id=context.run_id, reason="it was loaded before and is read again in its own bounds")
-        return CursorStep("repeat", known.before, known.after), None
+        return CursorStep("repeat", known.before, known.after, seen=cursor_from_json(state.cursor)), None
     if not context.scoped:
         return CursorStep("advance", cursor_from_json(state.cursor)), None
     start, end = context.values.data_interval_start, context.values.data_interval_end
     if start is None or end is None:
         raise TerminalError("a backfill needs a data interval; this run has none, so no records can be told to be its")
     span = (start.astimezone(timezone.utc), end.astimezone(timezone.utc))
-    return CursorStep("window", cursor_from_json(state.cursor), cursor_from_json(state.cursor)), span
+    return _windowed(state), span
+
+
+def _windowed(state: State) -> CursorStep:
+    cursor = cursor_from_json(state.cursor)
+    return CursorStep("window", cursor, cursor, seen=cursor)
+
+
+def _refuse_ahead(reading: Reading) -> None:
+    """Raise TerminalError for an interval of which nobody can tell what the next run will read of it."""
+    if reading.below and reading.before is None and reading.config.initial_value is None:
+        raise TerminalError(
+            "the pipeline has no cursor yet, so its first run reads all records, and would append those of this "
+            "interval a second time; run the pipeline first, say with 'dataforge cursor set' from where on it reads, "
+            "or use write_disposition 'merge' with a primary_key"
+        )
 
 
 # ---- Cutting
@@ -360,7 +381,13 @@ class _Edges:
             )
         window = self.window()
         start, end = (self._literal(text, self.type) for text in (window.start, window.end))
-        return f"{self.column} >= {start} AND {self.column} < {end}"
+        within = f"{self.column} >= {start} AND {self.column} < {end}"
+        if not self.reading.below:
+            return within
+        if (before := self.reading.before) is not None:
+            return f"{within} AND {self._compare('<=', before.value, before.type)}"
+        initial = self.reading.config.initial_value
+        return within if initial is None else f"{within} AND {self._compare('<', str(initial), '')}"
 
     def window(self) -> Window:
         """Return the data interval in terms of the column: clock readings are UTC, dates are their midnight in UTC."""
@@ -400,9 +427,11 @@ class _Edges:
         """Note in a table the rows at the edges that are not wanted; return how many."""
         con.execute(f"CREATE OR REPLACE TEMP TABLE {name_sql(table)} (n BIGINT)")
         reading = self.reading
-        if not reading.exact:
+        if not (reading.exact or reading.below):
             return 0
-        if reading.before is not None:
+        if reading.below and reading.before is not None:
+            self._drop(con, files, table, reading.before, ">")
+        elif reading.before is not None:
             self._drop(con, files, table, reading.before, "<=")
         if reading.after is not None:
             self._drop(con, files, table, reading.after, ">")
@@ -448,7 +477,7 @@ class _Edges:
         """Return the step that reading the rows of the view makes."""
         reading = self.reading
         if reading.step.mode == "window":
-            return CursorStep("window", reading.step.before, reading.step.after, self.window())
+            return replace(reading.step, window=self.window())
         if reading.step.mode == "repeat":
             return reading.step
         after = dict(reading.step.before)
@@ -550,7 +579,7 @@ def merge(steps: Iterable[CursorStep | None]) -> CursorStep | None:
     if not found:
         return None
     first = found[0]
-    if any(step.mode != first.mode or dict(step.before) != dict(first.before) for step in found):
+    if any((step.mode, step.before, step.seen) != (first.mode, first.before, first.seen) for step in found):
         raise FencedError("fenced off: another load was committed while the sources were read; they must be read again")
     windows = {step.window for step in found}
     if len(windows) > 1:
@@ -562,7 +591,7 @@ def merge(steps: Iterable[CursorStep | None]) -> CursorStep | None:
     after: dict[str, CursorPosition] = dict(first.before) if first.mode == "advance" else dict(first.after)
     for step in found:
         after |= {name: position for name, position in step.after.items() if position != first.before.get(name)}
-    return CursorStep(first.mode, first.before, after, first.window)
+    return CursorStep(first.mode, first.before, after, first.window, first.seen)
 
 
 # ---- Small things

@@ -58,7 +58,7 @@ FIXERS: Mapping[str, tuple[Fixer, ...]] = {
     "unknown-destination": (places.missing_type, names.unknown_type),
     "unknown-function": (expressions.sql_functions, expressions.sql_text),
     "unknown-input": (names.unknown_name, expressions.sql_names),
-    "unknown-key": (names.unknown_key, places.moved_key, json_types.named, names.obsolete_key),
+    "unknown-key": (names.obsolete_key, names.unknown_key, places.moved_key, json_types.named),
     "unknown-param": (names.unknown_param,),
     "unknown-placeholder": (names.unknown_param,),
     "unknown-source": (places.missing_type, names.unknown_type),
@@ -227,10 +227,9 @@ class _Loop:
 
 def _in_turn(found: Iterable[Finding]) -> Iterator[Finding]:
     """Yield what may be fixed: secrets first (so that no other fix moves them), types of components, then the rest."""
-    rank = {"secret-in-config": 0}
-    types = ("unknown-source", "unknown-transform", "unknown-check", "unknown-destination")
+    rank = {"secret-in-config": 0, "missing-key": 3}
     able = [each for each in found if each.code in FIXERS and (each.severity == "error" or each.code == "renamed-key")]
-    yield from sorted(able, key=lambda each: rank.get(each.code, 1 if each.code in types else 2))
+    yield from sorted(able, key=lambda each: rank.get(each.code, 1 if each.code in _TYPES else 2))
 
 
 def _proposals(case: Case) -> Iterator[Proposal]:
@@ -258,7 +257,8 @@ def _helps(finding: Finding, before: tuple[Finding, ...], after: tuple[Finding, 
     touched = [operation.path for operation in proposal.operations]
     opens = finding.code.startswith("unknown-") or finding.code in ("missing-key", "wrong-type")
     inside = all(any(_within(each.pointer, _around(place)) for place in touched) for each in new)
-    return opens and inside and stage(after) >= stage(before) and len(left) <= len(errors) + 2
+    more = 30 if finding.code in _TYPES else 2
+    return opens and inside and stage(after) >= stage(before) and len(left) <= len(errors) + more
 
 
 def _same(one: Finding, other: Finding) -> bool:
@@ -277,6 +277,7 @@ def _within(pointer: str, outer: str) -> bool:
     return pointer == outer or pointer.startswith(f"{outer}/")
 
 
+_TYPES = frozenset("unknown-source unknown-transform unknown-check unknown-destination".split())
 _TEXT = frozenset(
     "byte-order-mark duplicate-key lone-surrogate not-a-number not-utf8 nul-character number-too-large number-too-long "
     "syntax-error too-deep trailing-data empty-file".split()

@@ -211,7 +211,7 @@ def unknown_param(case: Case) -> Iterator[Proposal]:
     if case.meant:
         new = case.meant[2:-1] if case.meant.startswith("${") else case.meant
         yield case.replace(text.replace(shown[1], f"${{{new}{tail}}}"), f"the nearest known name to {word!r} is {new!r}")
-    if word.startswith("params.") and len(declared) == 1:
+    if word.startswith("params.") and len(declared) == 1 and f"${{params.{next(iter(declared))}" not in str(case.data):
         (only,) = declared
         yield case.replace(text.replace(shown[1], f"${{params.{only}{tail}}}"), f"{only!r} is the only param there is")
     if "is not closed" in case.finding.message:

@@ -180,7 +180,7 @@ def _intervals(text: str) -> Iterator[str]:
 
 def _clock_times(text: str) -> Iterator[str]:
     """Read "daily at 6", "every monday at 7:30 pm", "weekdays at 18:00" as cron."""
-    at = re.search(r"(?:\bat|\bum|@)\s*(\d{1,2})(?:[:.h](\d{2}))?\s*(am|pm|uhr|o'clock)?\s*\Z", text)
+    at = re.search(r"(?:\bat|\bum|@)\s*(\d{1,2})(?:[:.h](\d{2}))?\s*(am|pm|uhr|o'clock)?(?=\s|,|\Z)", text)
     if not at:
         return
     hour, minute = int(at[1]), int(at[2] or 0)
@@ -188,7 +188,7 @@ def _clock_times(text: str) -> Iterator[str]:
         hour += 12
     if at[3] == "am" and hour == 12:
         hour = 0
-    before = text[: at.start()]
+    before = f"{text[: at.start()]} {text[at.end() :]}"
     if hour > 23 or minute > 59:
         return
     if re.search(r"weekday|working day|werktag|mon(?:day)?\s*(?:-|to)\s*fri", before):

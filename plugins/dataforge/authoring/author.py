@@ -1,0 +1,437 @@
+"""From a request in plain words to a draft: what is certain is read, the model answers the rest in one call that can
+hold nothing else, the checks judge, and what is wrong is repaired.
+
+Everything that the request states is put into the answer again afterwards, so that no model can change it; steps of
+which the request says nothing are left out, and values that stand nowhere in it are shown as assumptions.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dataforge.authoring import constraints, diff, library, prompts
+from dataforge.authoring.base import (
+    Assumption,
+    AuthorRequest,
+    Candidate,
+    Config,
+    Draft,
+    Extracted,
+    Question,
+    Turn,
+)
+from dataforge.authoring.catalogue import Catalogue, with_tables
+from dataforge.authoring.catalogue import read as read_catalogue
+from dataforge.authoring.checks import checker
+from dataforge.authoring.extraction import extract, of
+from dataforge.authoring.grounding import End, Grounds, ground
+from dataforge.authoring.refusals import Refusal, asks_for_prompt, refusals
+from dataforge.authoring.schedules import mentions_time
+from dataforge.authoring.settling import assumptions_of, identifiers, settle
+from dataforge.authoring.words import names as names_of
+from dataforge.config.findings import Finding
+from dataforge.config.positions import escape
+from dataforge.errors import GatewayError
+from dataforge.gateway.base import Cancel, Completion, Gateway, OnText, Request, Usage
+
+SHOWN = 3
+"""Examples in a prompt."""
+MAX_TOKENS = 700
+MAX_NAMES = 60
+"""Names of columns that a schema offers."""
+
+_LOOSE_WRITE = re.compile(
+    r"\b(?:existing|again|twice|old|previous|fresh|history|add|new|whole|complete|entire|still|accumulat\w*|pile|current|bestehend\w*|vorhanden\w*|jedes\s+mal|each\s+time|ganz\w*|immer|neue?r?n?|alt\w*|aktuell\w*|dazu|update\w*|change\w*|geändert\w*)\b",
+    re.I,
+)
+
+
+def author(
+    request: AuthorRequest,
+    gateway: Gateway | None,
+    *,
+    catalogue: Catalogue | None = None,
+    examples: Sequence[library.Example] | None = None,
+    on_text: OnText | None = None,
+    cancel: Cancel | None = None,
+    path: Path | None = None,
+    private: tuple[str, ...] = (),
+) -> Draft:
+    """Return the draft of a config for a request, or answers and questions by its mode.
+
+    Without a gateway, or when no model answers, the draft holds what can be read without one, with a finding that says
+    so. `examples` replaces the packaged library; `private` are values that must not leave.
+    """
+    request = replace(request, request_id=request.request_id or uuid.uuid4().hex)
+    if catalogue is None:
+        catalogue = read_catalogue(request.folder)
+    if request.base is not None and request.mode == "edit":
+        from dataforge.authoring.refine import refine
+
+        return refine(request, gateway, catalogue=catalogue, on_text=on_text, cancel=cancel, path=path, private=private)
+    found = extract(request.text, [one.id for one in catalogue.connections])
+    refused = refusals(request.text, found, catalogue)
+    if refused or asks_for_prompt(request.text) or len(request.text) > prompts.MAX_REQUEST:
+        return _refused(request, refused, found)
+    found = _with_urls(found, catalogue)
+    grounds = ground(request.text, found, catalogue.types, request.pinned)
+    if request.live:
+        catalogue = with_tables(catalogue, [end.config for end in grounds.sources])
+    work = _Work(request, gateway, catalogue, examples, on_text, cancel, path, private, found, grounds)
+    if request.mode != "edit":
+        return work.talk()
+    return work.draft()
+
+
+def _with_urls(found: Iterable[Extracted], catalogue: Catalogue) -> tuple[Extracted, ...]:
+    """Turn URLs whose host a connection leads to into that connection and an endpoint."""
+    made: list[Extracted] = []
+    for one in found:
+        if one.kind != "url" or (id_ := catalogue.by_host(str(one.value))) is None:
+            made.append(one)
+            continue
+        made.append(replace(one, kind="connection", value=id_, role=one.role or "source"))
+        path = "/" + str(one.value).split("://", 1)[1].partition("/")[2]
+        if path != "/":
+            made.append(replace(one, kind="endpoint", value=path.split("?")[0], role="source"))
+    return tuple(made)
+
+
+def _refused(request: AuthorRequest, refused: Sequence[Refusal], found: Sequence[Extracted]) -> Draft:
+    file = Path("request")
+    findings = tuple(
+        Finding("refused", "error", one.reason, file, *_line(request.text, one.start), "", one.instead) for one in refused
+    )
+    if not findings:
+        reason = (
+            "the request is too long"
+            if len(request.text) > prompts.MAX_REQUEST
+            else "the instructions of the assistant are not part of a pipeline"
+        )
+        findings = (Finding("refused", "error", reason, file, 1, 1, "", "say what data should go where"),)
+    answer = "This can't be done: " + "; ".join(f"{one.message}. Instead: {one.suggestion}" for one in findings)
+    return Draft(
+        None, "", findings, extracted=tuple(found), answer=answer, refused=True, request_id=request.request_id
+    )
+
+
+def _line(text: str, offset: int) -> tuple[int, int]:
+    return text.count("\n", 0, offset) + 1, offset - (text.rfind("\n", 0, offset) + 1) + 1
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One request on its way; a value, so that every step can be followed by its arguments."""
+
+    request: AuthorRequest
+    gateway: Gateway | None
+    catalogue: Catalogue
+    examples: Sequence[library.Example] | None
+    on_text: OnText | None
+    cancel: Cancel | None
+    path: Path | None
+    private: tuple[str, ...]
+    found: tuple[Extracted, ...]
+    grounds: Grounds
+
+    def draft(self) -> Draft:
+        """Return a checked, repaired config."""
+        grounds, assumed = _with_defaults(self.grounds, self.request.text, self.catalogue)
+        shown = library.nearest(self.request.text, grounds, self._library(), SHOWN)
+        check = checker(catalogue=self.catalogue, path=self.path, live=self.request.live)
+        notes = [*self.catalogue.notes]
+        trace: list[Turn] = []
+        findings: tuple[Finding, ...] = ()
+        answer: Mapping[str, Any] = {}
+        try:
+            completion, prompt = self._ask(grounds, shown)
+        except GatewayError as error:
+            hint = "what can be read from the request without a model was done; try again, or name another model"
+            findings = (Finding("model-away", "warning", str(error), Path("request"), 1, 1, "", hint),)
+            notes.append(str(error))
+        else:
+            if isinstance(completion.value, Mapping):
+                answer = completion.value
+            notes += [*completion.notes, *([completion.problem] if completion.problem else [])]
+            trace.append(_turn("author", completion, prompt, f"answered after {len(shown)} examples"))
+        config, left_out = settle(self.request, answer, grounds, self.found, self.catalogue)
+        notes += left_out
+        candidate = check(config)
+        if trace:
+            trace[0] = replace(trace[0], after=candidate.findings)
+        repaired = self._repair(candidate, trace)
+        trace += repaired[1]
+        candidate = repaired[0]
+        assumptions = [*assumed, *assumptions_of(candidate.config, grounds, self.found, self.request, self.catalogue)]
+        assumptions = [one for one in _first_each(assumptions) if _at(candidate.config, one.pointer) == one.value]
+        questions = tuple(_questions(grounds, self.request, self.catalogue, candidate))
+        return Draft(
+            candidate.config,
+            candidate.text,
+            (*candidate.findings, *findings),
+            tuple(assumptions),
+            questions,
+            tuple(trace),
+            _sum(trace),
+            self.found,
+            diff.changes(self.request.base or {}, dict(candidate.config)),
+            _said(candidate.config, assumptions, questions),
+            tuple(dict.fromkeys(notes)),
+            tuple(one.id for one in shown),
+            request_id=self.request.request_id,
+            grounds=_grounds_of(candidate.config, grounds),
+        )
+
+    def talk(self) -> Draft:
+        """Return an answer or a plan in words; without a model, the plan of what can be read."""
+        grounds, assumed = _with_defaults(self.grounds, self.request.text, self.catalogue)
+        questions = tuple(_questions(grounds, self.request, self.catalogue, None))
+        facts = self._facts(grounds)
+        prompt = prompts.build(
+            "plan" if self.request.mode == "plan" else "ask",
+            "\n".join([*self.request.history, self.request.text]),
+            facts=facts,
+            data=self._data(),
+        )
+        trace: list[Turn] = []
+        findings: tuple[Finding, ...] = ()
+        try:
+            completion = self._call(prompt, None, None)
+            answer = completion.text.strip()
+            trace.append(_turn("explain", completion, prompt.name, f"mode {self.request.mode}"))
+        except GatewayError as error:
+            findings = (Finding("model-away", "warning", str(error), Path("request"), 1, 1),)
+            answer = _plan(grounds)
+        return Draft(
+            None, "", findings, tuple(assumed), questions, tuple(trace), _sum(trace), self.found, (), answer,
+            self.catalogue.notes, request_id=self.request.request_id,
+        )  # fmt: skip
+
+    def _library(self) -> Sequence[library.Example]:
+        shipped = library.packaged() if self.examples is None else self.examples
+        return (*shipped, *library.own(self.catalogue.configs))
+
+    def _ask(self, grounds: Grounds, shown: Sequence[library.Example]) -> tuple[Completion, str]:
+        schema = constraints.schema(
+            self.request.text,
+            grounds,
+            connections=self._usable(grounds),
+            names=self._names(),
+            examples=[one.config for one in shown],
+            allowed_destinations=tuple(
+                dict.fromkeys(rule.type for rule in self.catalogue.policies.destinations if "*" not in rule.type)
+            ),
+        )
+        prompt = prompts.build(
+            "author",
+            self.request.text,
+            facts=self._facts(grounds),
+            examples=[prompts.Shown(one.request, one.shown()) for one in shown],
+            data=self._data(),
+        )
+        return self._call(prompt, schema, constraints.shared_schema()), prompt.name
+
+    def _call(self, prompt: prompts.Prompt, schema: dict[str, Any] | None, shared: dict[str, Any] | None) -> Completion:
+        if self.gateway is None:
+            from dataforge.errors import ModelAway
+
+            raise ModelAway("no language model is set up", "none")
+        return self.gateway.complete(
+            Request(
+                "author",
+                prompt.messages,
+                schema=schema,
+                shared_schema=shared,
+                model=self.request.model,
+                max_tokens=MAX_TOKENS,
+                deadline_seconds=self.request.deadline_seconds,
+                actor=self.request.actor,
+                team=self.request.team,
+                request_id=self.request.request_id,
+                asked=self.request.text,
+                use_cache=self.request.use_cache,
+                private=self.private,
+            ),
+            self.on_text,
+            self.cancel,
+        )
+
+    def _usable(self, grounds: Grounds) -> dict[str, str]:
+        """Return the connections that an answer may name: those that the request names, else all of the catalogue."""
+        said = {str(one.value): self.catalogue.types.get(str(one.value), "") for one in of(self.found, "connection")}
+        del grounds
+        return said or self.catalogue.types
+
+    def _names(self) -> list[str]:
+        """Return what may be a column: names in the request, and columns that are known."""
+        columns = list(self.catalogue.columns)
+        taken = {str(one.value).lower() for one in self.found if one.kind in ("connection", "table", "path", "dag_id", "tag")}
+        said = [name for name in names_of(self.request.text) if name.lower() not in taken or name in columns]
+        marked = [name for name in said if "_" in name or any(char.isdigit() for char in name)]
+        plain = [name for name in said if name not in marked]
+        return list(dict.fromkeys([*marked, *columns, *plain]))[:MAX_NAMES]
+
+    def _facts(self, grounds: Grounds) -> dict[str, Any]:
+        """Return what is decided already, as the prompt tells it; few words, since each costs time."""
+        types = self._usable(grounds)
+        facts: dict[str, Any] = {}
+        if types:
+            facts["connections"] = dict(list(types.items())[:20])
+        if self.request.pinned:
+            facts["fixed"] = dict(self.request.pinned)
+        return facts
+
+    def _data(self) -> dict[str, Any] | None:
+        tables = {table.place: list(table.columns) for table in self.catalogue.tables}
+        rows = {table.place: list(table.rows[:3]) for table in self.catalogue.tables if table.rows and self.request.rows}
+        return {"columns": tables, **({"sample": rows} if rows else {})} if tables else None
+
+    def _repair(self, candidate: Candidate, trace: list[Turn]) -> tuple[Candidate, list[Turn]]:
+        """Return the best candidate after repair, and the turns it took."""
+        if candidate.valid:
+            return candidate, []
+        try:
+            from dataforge.authoring.repairing import mend
+        except ImportError:
+            return candidate, []
+        return mend(self.request, candidate, self.gateway, self.catalogue, self.path, used=len(trace), private=self.private)
+
+
+def _with_defaults(grounds: Grounds, text: str, catalogue: Catalogue) -> tuple[Grounds, list[Assumption]]:
+    """Fill what the request leaves open and a documented default decides."""
+    assumed: list[Assumption] = []
+    target = dict(grounds.destinations[0].config) if grounds.destinations else {}
+    if len(grounds.destinations) > 1:
+        return grounds, assumed
+    if not ({"type", "connection", "path", "table"} & set(target)) and not _mentions_target(text):
+        target = {"type": "duckdb", **target}
+        assumed.append(Assumption("/destination/type", "duckdb", "no destination is named: the built-in DuckDB database"))
+    elif "type" not in target and "table" in target and "connection" not in target:
+        known = [one for one in catalogue.connections if one.type in ("postgres", "postgresql")]
+        if not known:
+            target = {"type": "duckdb", **target}
+            assumed.append(Assumption("/destination/type", "duckdb", "no database is named: the built-in DuckDB database"))
+    if target.get("type") in ("duckdb", "postgres", "sql") and "table" not in target and len(grounds.sources) == 1:
+        name = constraints.source_names(grounds.sources)[0]
+        if name != "source1":
+            target["table"] = name
+            assumed.append(Assumption("/destination/table", name, "no table is named: the source's name"))
+    if "write_disposition" not in target and not _LOOSE_WRITE.search(text):
+        cursor = any("cursor_field" in end.config for end in grounds.sources)
+        folder = str(target.get("path", "")).endswith("/")
+        value = "append" if cursor or folder else "replace"
+        target["write_disposition"] = value
+        why = "reads new records only: they are added" if value == "append" else "reads everything: a run replaces the last one's rows"
+        assumed.append(Assumption("/destination/write_disposition", value, f"not said; the pipeline {why}"))
+    destinations = (End(target, grounds.destinations[0].places if grounds.destinations else {}),)
+    return replace(grounds, destinations=destinations), assumed
+
+
+def _mentions_target(text: str) -> bool:
+    return re.search(r"\b(?:warehouse|database|datenbank|postgres\w*|snowflake|mysql|bucket|s3|lake|dwh|excel|file|datei)\b", text, re.I) is not None
+
+
+def _questions(
+    grounds: Grounds, request: AuthorRequest, catalogue: Catalogue, candidate: Candidate | None
+) -> Iterator[Question]:
+    """Yield what is open and no default can decide."""
+    known = tuple(catalogue.types)
+    if not grounds.sources or not ({"path", "table", "endpoint", "query", "connection"} & set(grounds.sources[0].config)):
+        yield Question("Where does the data come from? Name a table with its connection, a file, or an API.", "/source", known)
+    elif any("table" in end.config and "connection" not in end.config for end in grounds.sources):
+        yield Question("Which Airflow connection leads to the source table?", "/source/connection", known)
+    target = grounds.destinations[0].config if grounds.destinations else {}
+    if target.get("type") in ("postgres", "sql") and "connection" not in target:
+        yield Question("Which Airflow connection leads to the destination?", "/destination/connection", known)
+    if "schedule" not in grounds.top and mentions_time(request.text) and not of(extract(request.text), "schedule"):
+        yield Question("When exactly should it run? For example: daily at 6:00, every 15 minutes, or by hand.", "/schedule")
+    if target.get("write_disposition") == "merge" and "primary_key" not in target:
+        yield Question("Which column or columns tell the rows apart (the key of the merge)?", "/destination/primary_key")
+    if candidate is not None:
+        for finding in candidate.errors:
+            if finding.code == "unknown-connection":
+                yield Question(f"{finding.message}. Which one is meant?", finding.pointer, finding.allowed)
+
+
+def _said(config: Config, assumptions: Sequence[Assumption], questions: Sequence[Question]) -> str:
+    """Return in words what was made, what was assumed, and what is open."""
+    from dataforge.authoring.explain import in_words
+
+    parts = [in_words(config)]
+    if assumptions:
+        parts.append("Assumed: " + "; ".join(f"{one.pointer} = {diff.short(one.value, 60)} ({one.reason})" for one in assumptions))
+    if questions:
+        parts.append("Open: " + " ".join(one.text for one in questions))
+    return "\n".join(part for part in parts if part)
+
+
+def _plan(grounds: Grounds) -> str:
+    """Return the steps that the request names, without a model."""
+    lines = [f"Read {diff.short(dict(end.config))}" for end in grounds.sources]
+    lines += [f"{step.config['type']}: {diff.short({k: v for k, v in step.config.items() if k != 'type'})}" for step in grounds.steps]
+    lines += [f"Check {diff.short(dict(step.config))}" for step in grounds.checks]
+    lines += [f"Write {diff.short(dict(end.config))}" for end in grounds.destinations]
+    if "schedule" in grounds.top:
+        lines.append(f"Run {grounds.top['schedule']}")
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) or "Nothing could be read from the request."
+
+
+def _turn(kind: Any, completion: Completion, prompt: str, note: str) -> Turn:
+    return Turn(
+        kind, note, prompt, completion.prompt_hash, f"{completion.connection}/{completion.model}", completion.usage,
+        cached=completion.cached,
+    )  # fmt: skip
+
+
+def _sum(trace: Iterable[Turn]) -> Usage:
+    total = Usage()
+    for turn in trace:
+        total += turn.usage
+    return total
+
+
+def _first_each(assumptions: Iterable[Assumption]) -> list[Assumption]:
+    found: dict[str, Assumption] = {}
+    for one in assumptions:
+        found.setdefault(one.pointer, one)
+    return list(found.values())
+
+
+def _at(config: Config, pointer: str) -> Any:
+    found: Any = config
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, Mapping) and key in found:
+            found = found[key]
+        elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            return None
+    return found
+
+
+def _grounds_of(config: Config, grounds: Grounds) -> dict[str, Extracted]:
+    """Return the places of the request behind values of the config, by JSON pointer."""
+    found = dict(grounds.places)
+    if len(grounds.sources) == 1 and "source" in config:
+        found |= {f"/source/{escape(key)}": one for key, one in grounds.sources[0].places.items()}
+    elif "sources" in config:
+        for name, end in zip(constraints.source_names(grounds.sources), grounds.sources, strict=True):
+            found |= {f"/sources/{escape(name)}/{escape(key)}": one for key, one in end.places.items()}
+    if len(grounds.destinations) == 1:
+        found |= {f"/destination/{escape(key)}": one for key, one in grounds.destinations[0].places.items()}
+    for kind, steps in (("transforms", grounds.steps), ("checks", grounds.checks)):
+        placed = config.get(kind)
+        for index, one in enumerate(placed if isinstance(placed, list | tuple) else ()):
+            for step in steps:
+                if diff.same(dict(step.config), one):
+                    found[f"/{kind}/{index}"] = Extracted(one, "text", step.start, step.end, "step")
+    return found
+
+
+__all__ = ["author", "identifiers"]

@@ -1,0 +1,313 @@
+"""What a config may use: components, connections by id and type, tables and columns, existing configs, policies.
+
+Nothing secret is in it: of a connection only its id and type are kept. Hosts are kept as digests, to tell whether a URL
+belongs to a connection, and never leave.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as LateError
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dataforge.authoring.policies import Policies, read_policies
+from dataforge.components.base import Connection, Discoverable, ExtractContext
+from dataforge.components.reference import describe
+from dataforge.components.registry import KINDS, SOURCES
+from dataforge.errors import ConfigError, DataForgeError
+from dataforge.runtime.connections import ENV_PREFIX
+from dataforge.runtime.connections import parse as parse_connection
+from dataforge.settings import airflow_home, config_option
+
+KEEP_SECONDS = 60.0
+"""How long Airflow's list of connections is believed."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A connection as the catalogue knows it; `type` is "" where only its name was seen. `host` is a digest."""
+
+    id: str
+    type: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or file that was asked for its columns: names to SQL types, in order; `rows` is a masked sample."""
+
+    place: str
+    columns: Mapping[str, str]
+    rows: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One component as prompts name it: its keys with what they hold."""
+
+    kind: str
+    type: str
+    text: str
+    signature: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a request may use. `complete` says that `connections` are all there are; `configs` are the folder's own."""
+
+    connections: tuple[Known, ...] = ()
+    complete: bool = False
+    tables: tuple[Table, ...] = ()
+    configs: tuple[Mapping[str, Any], ...] = ()
+    dag_ids: Mapping[str, Path] = field(default_factory=dict)
+    policies: Policies = field(default_factory=Policies)
+    folder: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Connection ids to their types."""
+        return {one.id: one.type for one in self.connections}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns that are known."""
+        return tuple(dict.fromkeys(name for table in self.tables for name in table.columns))
+
+    def by_host(self, url: str) -> str | None:
+        """Return the connection that leads to a URL's host; None when none does."""
+        wanted = _digest(urlsplit(url).hostname or "")
+        return next((one.id for one in self.connections if one.host and one.host == wanted), None)
+
+
+def read(folder: Path | None, *, airflow: bool = True, may_use: Callable[[str], bool] | None = None) -> Catalogue:
+    """Return the catalogue of a configs folder and of this deployment's connections.
+
+    With `airflow`, Airflow's own database is asked where there is one; `may_use` says whether the actor may use a
+    connection id, all when not given.
+    """
+    from dataforge.config.files import read_folder
+
+    configs: list[Mapping[str, Any]] = []
+    dag_ids: dict[str, Path] = {}
+    if folder is not None and folder.is_dir():
+        for loaded in read_folder(folder).pipelines:
+            configs.append(loaded.data)
+            dag_ids[loaded.config.dag_id] = loaded.file
+    known, complete, notes = connections(airflow=airflow)
+    by_id = {one.id: one for one in known}
+    for name, type_ in _named(configs):
+        by_id.setdefault(name, Known(name, type_ if not complete else type_))
+    allowed = [one for one in by_id.values() if may_use is None or may_use(one.id)]
+    policies = read_policies(folder) if folder is not None else Policies()
+    allowed = [one for one in allowed if policies.may_use_connection(one.id)]
+    return Catalogue(
+        tuple(sorted(allowed, key=lambda one: one.id)), complete, (), tuple(configs), dag_ids, policies, folder, notes
+    )
+
+
+def _named(configs: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
+    """Yield the connections that configs name, with the type that their component implies."""
+    types = {"postgres": "postgres", "http": "http", "duckdb": "duckdb", "csv": "aws", "json": "aws", "parquet": "aws", "ndjson": "aws"}
+    for config in configs:
+        targets = config.get("destination")
+        ends = [config.get("source"), *dict(config.get("sources") or {}).values()]
+        ends += targets if isinstance(targets, list | tuple) else [targets]
+        for end in ends:
+            if isinstance(end, Mapping) and isinstance(end.get("connection"), str):
+                yield end["connection"], types.get(str(end.get("type")), "")
+
+
+def connections(*, airflow: bool = True) -> tuple[tuple[Known, ...], bool, tuple[str, ...]]:
+    """Return (connections, whether these are all, notes): those of the environment and of Airflow's database."""
+    found: dict[str, Known] = {}
+    for name, text in os.environ.items():
+        if name.startswith(ENV_PREFIX) and text.strip():
+            id_ = name.removeprefix(ENV_PREFIX).lower()
+            try:
+                found[id_] = _known(parse_connection(id_, text))
+            except DataForgeError:
+                found[id_] = Known(id_)
+    notes: tuple[str, ...] = ()
+    asked = False
+    if airflow and _has_airflow():
+        stored, asked, notes = _STORED.get()
+        for one in stored:
+            found.setdefault(one.id, one)
+    backend = any(config_option(section, option) for section, option in _BACKENDS)
+    return tuple(found.values()), (asked or bool(found)) and not backend, notes
+
+
+_BACKENDS = (("secrets", "backend"), ("workers", "secrets_backend"))
+
+
+def _known(connection: Connection) -> Known:
+    host = connection.host
+    if "://" in host:
+        host = urlsplit(host).hostname or ""
+    return Known(connection.id, connection.type, _digest(host))
+
+
+def _digest(host: str) -> str:
+    return hashlib.sha256(host.strip().lower().encode()).hexdigest()[:16] if host.strip() else ""
+
+
+def _has_airflow() -> bool:
+    url = config_option("database", "sql_alchemy_conn")
+    return bool(url) or (airflow_home() / "airflow.db").is_file()
+
+
+class _Stored:
+    """Airflow's list of connections, asked at most once a minute."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at = -KEEP_SECONDS
+        self._found: tuple[tuple[Known, ...], bool, tuple[str, ...]] = ((), False, ())
+
+    def get(self) -> tuple[tuple[Known, ...], bool, tuple[str, ...]]:
+        with self._lock:
+            if time.monotonic() - self._at >= KEEP_SECONDS:
+                self._found, self._at = _ask_airflow(), time.monotonic()
+            return self._found
+
+
+_STORED = _Stored()
+
+
+def _ask_airflow() -> tuple[tuple[Known, ...], bool, tuple[str, ...]]:
+    try:
+        from airflow.models.connection import Connection as Stored
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            rows = session.execute(select(Stored.conn_id, Stored.conn_type, Stored.host)).all()
+    except Exception as error:  # noqa: BLE001  # what Airflow and its database may raise is not ours to list
+        return (), False, (f"Airflow's connections could not be listed ({type(error).__name__})",)
+    return tuple(Known(str(id_), str(type_ or ""), _digest(_bare_host(host or ""))) for id_, type_, host in rows), True, ()
+
+
+def _bare_host(text: str) -> str:
+    return (urlsplit(text).hostname or "") if "://" in text else text
+
+
+@cache
+def components(kind: str) -> tuple[Summary, ...]:
+    """Return all components of a kind ("source", "transform", "check", "destination") as prompts name them."""
+    registry, _ = KINDS[kind]
+    found = []
+    for type_ in registry.types():
+        try:
+            component = registry.get(type_)
+        except ConfigError:
+            continue
+        told = describe(kind, component)
+        found.append(Summary(kind, type_, component.summary, _signature(kind, type_, told["fields"])))
+    return tuple(found)
+
+
+_SHOWN: Mapping[str, tuple[str, ...]] = {
+    "source": ("connection", "path", "endpoint", "table", "query", "records", "cursor_field"),
+    "destination": ("connection", "path", "table", "write_disposition", "primary_key", "merge_strategy"),
+}
+
+
+def _signature(kind: str, type_: str, fields: Sequence[Mapping[str, Any]]) -> str:
+    """Return the keys that prompts show of a component, each with what it holds."""
+    shown = _SHOWN.get(kind)
+    words = []
+    for one in fields:
+        name = str(one["name"])
+        if shown is not None and name not in shown and not one["required"]:
+            continue
+        if name in ("input", "name", "severity", "salt", "suffix", "offset", "message"):
+            continue
+        if type_ in ("csv", "json", "parquet", "ndjson") and name in ("connection", "cursor_field"):
+            continue
+        example = json.dumps(one["examples"][0], ensure_ascii=False) if one["examples"] else ""
+        if name == "write_disposition":
+            example = '"append", "replace" or "merge"'
+        elif name == "merge_strategy":
+            example = '"upsert" or "scd2"'
+        words.append(f"{name} {example}".strip())
+    return ", ".join(words)
+
+
+def with_tables(catalogue: Catalogue, ends: Iterable[Mapping[str, Any]], *, seconds: float = 5.0) -> Catalogue:
+    """Return the catalogue with the columns of the sources that a request names, as far as they answer in time.
+
+    A source that is away, not permitted or too slow is left out with a note; nothing is raised.
+    """
+    wanted = [dict(end) for end in ends if end.get("type") in SOURCES.types()]
+    if not wanted:
+        return catalogue
+    found: list[Table] = []
+    notes: list[str] = []
+    pool = ThreadPoolExecutor(max_workers=min(4, len(wanted)), thread_name_prefix="discover")
+    begun = time.monotonic()
+    futures = [(end, pool.submit(_discover, end)) for end in wanted]
+    for end, future in futures:
+        place = place_of(end)
+        try:
+            table = future.result(timeout=max(0.05, seconds - (time.monotonic() - begun)))
+        except LateError:
+            notes.append(f"{place} did not tell its columns within {seconds:g} s")
+        except DataForgeError as error:
+            notes.append(f"{place} could not be asked for its columns: {error}")
+        except Exception as error:  # noqa: BLE001  # whatever a driver raises, a request goes on without its columns
+            notes.append(f"{place} could not be asked for its columns ({type(error).__name__})")
+        else:
+            if table:
+                found.append(table)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return Catalogue(
+        catalogue.connections, catalogue.complete, (*catalogue.tables, *found), catalogue.configs, catalogue.dag_ids,
+        catalogue.policies, catalogue.folder, (*catalogue.notes, *notes),
+    )  # fmt: skip
+
+
+def place_of(end: Mapping[str, Any]) -> str:
+    """Return a source or destination in a few words: "shop_db: sales.orders"."""
+    where = next((str(end[key]) for key in ("table", "path", "endpoint", "query") if end.get(key)), str(end.get("type", "")))
+    return f"{end['connection']}: {where}" if end.get("connection") else where
+
+
+def _discover(end: Mapping[str, Any]) -> Table | None:
+    from dataforge.config.pipeline import PipelineConfig, parse
+    from dataforge.runtime.context import local
+    from dataforge.runtime.values import resolve
+
+    config: PipelineConfig = parse(
+        {"dag_id": "discover", "source": dict(end), "destination": {"type": "duckdb", "table": "t"}}
+    )
+    context = local(config, {})
+    source = resolve(config.inputs["source"], context.values)
+    built = SOURCES.build(source)
+    if not isinstance(built, Discoverable):
+        return None
+    with context.scratch() as scratch:
+        columns = built.discover(ExtractContext(context.connection, scratch, context.values, sample=100))
+    safe = {name: type_ for name, type_ in list(columns.items())[:300]}
+    return Table(place_of(end), safe) if safe else None
+
+
+def masked(rows: Iterable[Mapping[str, Any]], private: Iterable[str] = ()) -> tuple[dict[str, Any], ...]:
+    """Return sample rows with the values of private columns, and of those whose names say that they are, hidden."""
+    hidden = {name.lower() for name in private}
+    personal = re.compile(r"mail|phone|tele|mobil|name|street|stra(?:ss|ß)e|address|adress|birth|geburt|iban|card|ssn|passw|token|secret|key$", re.I)
+    return tuple(
+        {name: "***" if name.lower() in hidden or personal.search(name) else value for name, value in row.items()}
+        for row in rows
+    )

@@ -1,0 +1,419 @@
+"""From a model's answer to a config: what the request states is put in, what it knows nothing of is left out, and what
+no model should decide (names, times, tags) is added.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from dataforge.authoring import constraints
+from dataforge.authoring.base import Assumption, AuthorRequest, Extracted
+from dataforge.authoring.catalogue import Catalogue
+from dataforge.authoring.editing import Operation, patch
+from dataforge.authoring.grounding import End, Grounds
+from dataforge.authoring.steps import Step
+from dataforge.config.positions import escape
+
+_SQL_WORDS = frozenset(
+    """and or not in is null like ilike between case when then else end as cast try_cast true false asc desc nulls first last
+    date timestamp timestamptz time interval integer int bigint smallint decimal numeric double precision real float varchar
+    text string boolean bool uuid sum count avg min max round floor ceil abs coalesce nullif lower upper trim ltrim rtrim
+    length substr substring replace concat left right year month day hour minute second extract from date_trunc date_diff
+    datediff strftime strptime to_date current_date current_timestamp now over partition by order row_number rank filter
+    where distinct array list median stddev any_value arg_max arg_min string_agg regexp_matches regexp_replace split_part
+    greatest least select join on left inner outer group having limit with input epoch make_date dayname monthname week
+    quarter isodow dow doy md5 sha256 hash contains starts_with ends_with using union all""".split()
+)
+_WORD = re.compile(r"[A-Za-z_ÄÖÜäöüß][\wÄÖÜäöüß]*")
+_TIME_NAMES = (("@hourly", "hourly"), ("@daily", "daily"), ("@weekly", "weekly"), ("@monthly", "monthly"))
+_ORDER_OF_STEPS = {"limit": 3, "sort": 2}
+
+
+def settle(
+    request: AuthorRequest,
+    answer: Mapping[str, Any],
+    grounds: Grounds,
+    found: Sequence[Extracted],
+    catalogue: Catalogue,
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the config of an answer, and in words what of it was left out."""
+    notes: list[str] = []
+    body = constraints.impose(answer, grounds)
+    _fill_ends(body, grounds)
+    known = _Known(request, catalogue, found)
+    names = set(body.get("sources") or {})
+    transforms = [step for step in body.get("transforms") or [] if isinstance(step, Mapping)]
+    checks = [step for step in body.get("checks") or [] if isinstance(step, Mapping)]
+    transforms, left = _known_steps(transforms, known, names, several="sources" in body)
+    checks, left_checks = _known_steps(checks, known, names, several="sources" in body)
+    notes += [f"left out, since the request does not speak of it: {what}" for what in (*left, *left_checks)]
+    body["transforms"] = merged(transforms, grounds.steps)
+    body["checks"] = merged(checks, grounds.checks)
+    config = {**_top(request, grounds, body, catalogue), **body}
+    for key in ("transforms", "checks"):
+        if not config[key]:
+            del config[key]
+    config = _pinned(config, request.pinned)
+    return config, notes
+
+
+def _fill_ends(body: dict[str, Any], grounds: Grounds) -> None:
+    """Put sources and destinations in that the answer lacks."""
+    if "source" not in body and "sources" not in body:
+        if len(grounds.sources) > 1:
+            names = constraints.source_names(grounds.sources)
+            body["sources"] = {name: _typed(end) for name, end in zip(names, grounds.sources, strict=True)}
+        elif grounds.sources:
+            body["source"] = _typed(grounds.sources[0])
+    if "source" in body and "sources" in body:
+        del body["source" if len(grounds.sources) > 1 else "sources"]
+    if isinstance(body.get("sources"), dict) and len(body["sources"]) == 1:
+        name, only = next(iter(body["sources"].items()))
+        if not any(isinstance(step, Mapping) and name in (step.get("input"), step.get("with")) for step in body.get("transforms") or ()):
+            del body["sources"]
+            body["source"] = only
+    if "destination" not in body and grounds.destinations:
+        ends = [_typed(end) for end in grounds.destinations]
+        body["destination"] = ends[0] if len(ends) == 1 else ends
+
+
+def _typed(end: End) -> dict[str, Any]:
+    config = dict(end.config)
+    return {"type": config.pop("type"), **config} if "type" in config else config
+
+
+# ---- what is known --------------------------------------------------------------------------------------------------
+
+
+class _Known:
+    """Which names a request, the catalogue and earlier steps know."""
+
+    def __init__(self, request: AuthorRequest, catalogue: Catalogue, found: Sequence[Extracted]) -> None:
+        text = "\n".join([request.text, *request.history, *map(str, request.pinned.values()), str(request.base or "")])
+        words = [_plain(word) for word in _WORD.findall(text)]
+        pairs = [one + other for one, other in zip(words, words[1:], strict=False)]
+        self._names = {*words, *pairs, *(_plain(name) for name in catalogue.columns)}
+        self._long = tuple(name for name in self._names if len(name) >= 4)
+        self._seen: dict[str, bool] = {}
+        self.numbers = {number.replace(",", "") for number in re.findall(r"\d[\d,]*(?:\.\d+)?", text)}
+        del found
+
+    def add(self, names: Iterable[str]) -> None:
+        """Take in names that a step gives."""
+        self._names |= {_plain(name) for name in names}
+        self._seen.clear()
+
+    def has(self, name: str) -> bool:
+        """Return whether a name stands in the request, as such or nearly."""
+        plain = _plain(name)
+        if plain not in self._seen:
+            self._seen[plain] = plain in self._names or (
+                len(plain) >= 4
+                and (
+                    any(plain.startswith(one) or one.startswith(plain) for one in self._long)
+                    or bool(difflib.get_close_matches(plain, self._long, n=1, cutoff=0.84))
+                )
+            )
+        return self._seen[plain]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9äöüß]", "", name.lower())
+
+
+def identifiers(text: str) -> list[str]:
+    """Return the names and texts of a SQL expression that are no words of SQL."""
+    return [word for word in _WORD.findall(text) if word.lower() not in _SQL_WORDS]
+
+
+def _known_steps(
+    steps: Iterable[Mapping[str, Any]], known: _Known, sources: set[str], *, several: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the steps that the request speaks of, and the others in words."""
+    kept: list[dict[str, Any]] = []
+    left: list[str] = []
+    for step in steps:
+        if step.get("type") in ("join", "union") and not several:
+            left.append(f"{step.get('type')} (there is one source)")
+            continue
+        reduced, gone = _reduced(step, known)
+        if reduced is None:
+            left.append(_step_in_words(step))
+            continue
+        left += gone
+        known.add(_given(reduced))
+        if reduced not in kept:
+            kept.append(reduced)
+    del sources
+    return kept, left
+
+
+def _step_in_words(step: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in step.items() if key != "type"}
+    return f"{step.get('type')} {rest}" if rest else str(step.get("type"))
+
+
+def _given(step: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of columns that a step makes."""
+    columns = step.get("columns")
+    if isinstance(columns, Mapping):
+        if step["type"] in ("derive", "aggregate"):
+            yield from map(str, columns)
+        elif step["type"] in ("rename", "select", "join"):
+            yield from (str(value) for value in columns.values())
+
+
+def _reduced(step: Mapping[str, Any], known: _Known) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return a step without the columns that nothing speaks of; None when nothing is left of it."""
+    type_ = str(step.get("type"))
+    found: dict[str, Any] = {key: copy.deepcopy(value) for key, value in step.items() if value is not None}
+    gone: list[str] = []
+
+    def speaks(text: Any) -> bool:
+        names = identifiers(str(text))
+        return not names or any(map(known.has, names))
+
+    for key in ("columns", "keys", "group_by", "on"):
+        value = found.get(key)
+        if isinstance(value, list):
+            kept = list(dict.fromkeys(one for one in value if isinstance(one, str) and known.has(one)))
+            gone += [f"{type_} of {one!r}" for one in value if one not in kept]
+            if value and not kept:
+                if key == "keys" and type_ == "deduplicate":
+                    del found[key]
+                    continue
+                return None, []
+            found[key] = kept
+        elif isinstance(value, Mapping):
+            if type_ in ("derive", "aggregate"):
+                entries = {name: one for name, one in value.items() if speaks(one) and (identifiers(str(one)) or type_ == "aggregate" or known.has(name))}
+            else:
+                entries = {name: one for name, one in value.items() if known.has(name)}
+            gone += [f"{type_} of {name!r}" for name in value if name not in entries]
+            if value and not entries and not (type_ == "aggregate" and found.get("group_by")):
+                return None, []
+            found[key] = entries
+    for key in ("where", "expression", "query"):
+        if key in found and not speaks(found[key]):
+            return None, []
+    if "order_by" in found and not speaks(found["order_by"]):
+        del found["order_by"]
+    if "by" in found and not speaks(found["by"]):
+        return None, []
+    if "column" in found and not known.has(str(found["column"])):
+        return None, []
+    if type_ == "limit" and known.numbers.isdisjoint({str(found.get("count"))}):
+        return None, []
+    if type_ == "row_count" and not any(str(found.get(key)) in known.numbers for key in ("min", "max")) and found.get("min") != 1:
+        return None, []
+    return found, gone
+
+
+# ---- what the request spells out ------------------------------------------------------------------------------------
+
+
+def merged(answered: Sequence[Mapping[str, Any]], stated: Sequence[Step]) -> list[dict[str, Any]]:
+    """Return the steps of an answer with those that the request spells out put in their place."""
+    result: list[dict[str, Any]] = [dict(step) for step in answered]
+    last = -1
+    for step in stated:
+        index = _match(result, step.config)
+        if index is None:
+            rank = _ORDER_OF_STEPS.get(str(step.config["type"]), 0)
+            last = min(last + 1, len(result)) if rank == 0 else len(result)
+            result.insert(last, _plain_copy(step.config))
+        else:
+            result[index] = _joined(result[index], step.config)
+            last = max(last, index)
+    return result
+
+
+def _plain_copy(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: copy.deepcopy(value) for key, value in config.items()}
+
+
+def _match(steps: Sequence[Mapping[str, Any]], stated: Mapping[str, Any]) -> int | None:
+    """Return the index of the step that says what `stated` says, in other words."""
+    wanted = _names_in(stated)
+    for index, step in enumerate(steps):
+        if step.get("type") != stated["type"]:
+            continue
+        if stated["type"] in ("limit", "sort", "deduplicate", "row_count", "select"):
+            return index
+        if stated["type"] in ("range", "accepted_values"):
+            if step.get("column") == stated["column"]:
+                return index
+        elif wanted & _names_in(step):
+            return index
+    return None
+
+
+def _names_in(step: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    for key, value in step.items():
+        if key == "type":
+            continue
+        parts = [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
+        for part in parts:
+            found |= {word.lower() for word in identifiers(str(part))}
+    return found
+
+
+def _joined(step: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a step of an answer with what the request spells out in place of its own words for that."""
+    type_ = stated["type"]
+    if type_ in ("rename", "cast", "mask", "fill_null"):
+        mine = dict(stated["columns"])
+        values = {str(value).lower() for value in mine.values()} if type_ == "rename" else set()
+        others = {
+            name: value
+            for name, value in dict(step.get("columns") or {}).items()
+            if name not in mine and name.lower() not in values and str(value).lower() not in values
+        }
+        return {**step, "columns": {**mine, **others}}
+    if type_ == "filter":
+        return {**step, "where": _conjunction(str(step.get("where", "")), str(stated["where"]))}
+    if type_ in ("not_null", "unique", "drop"):
+        names = list(dict.fromkeys([*stated["columns"], *(step.get("columns") or [])])) if type_ == "not_null" else list(stated["columns"])
+        return {**step, **stated, "columns": names}
+    if type_ == "deduplicate":
+        return {**step, **stated}
+    return _plain_copy(stated)
+
+
+def _conjunction(answered: str, stated: str) -> str:
+    """Return `stated` and those conditions of `answered` that speak of other columns."""
+    from sqlglot import exp, parse_one
+    from sqlglot.errors import SqlglotError
+
+    mine = {word.lower() for word in identifiers(stated)}
+    try:
+        tree = parse_one(answered, dialect="duckdb")
+    except SqlglotError:
+        return stated
+    parts = list(tree.flatten()) if isinstance(tree, exp.And) else [tree]
+    rest = [
+        part.sql(dialect="duckdb")
+        for part in parts
+        if part.find(exp.Column) is not None and not {column.name.lower() for column in part.find_all(exp.Column)} & mine
+    ]
+    return " and ".join([stated, *rest]) if rest else stated
+
+
+# ---- what stands at the top -----------------------------------------------------------------------------------------
+
+
+def _top(
+    request: AuthorRequest, grounds: Grounds, body: Mapping[str, Any], catalogue: Catalogue
+) -> dict[str, Any]:
+    top = dict(grounds.top)
+    found: dict[str, Any] = {"dag_id": top.pop("dag_id", None) or _dag_id(grounds, body, catalogue)}
+    found["description"] = _description(request.text)
+    schedule = top.pop("schedule", None)
+    if schedule is not None:
+        found["schedule"] = schedule
+    policies = catalogue.policies
+    tags = list(dict.fromkeys([*top.pop("tags", []), *policies.required_tags]))
+    if tags:
+        found["tags"] = tags
+    if len(policies.owners) == 1 and "owner" not in top:
+        top["owner"] = policies.owners[0]
+    if top.get("catchup") and "start_date" not in top:
+        del top["catchup"]
+    return {**found, **top}
+
+
+def _description(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:299]}…"
+
+
+def _dag_id(grounds: Grounds, body: Mapping[str, Any], catalogue: Catalogue) -> str:
+    """Return a name after the destination, or the source, and how often it runs; one that no other config has."""
+    target = body.get("destination") or {}
+    target = target[0] if isinstance(target, list) and target else target
+    name = ""
+    for end in (target, body.get("source") or {}):
+        if isinstance(end, Mapping) and (end.get("table") or end.get("path") or end.get("endpoint")):
+            name = constraints.source_names([End({key: value if isinstance(value, str) else str(value[0]) for key, value in end.items() if key in ("table", "path", "endpoint") and value})])[0]
+            if name != "source1":
+                break
+    name = re.sub(r"[^A-Za-z0-9_]", "_", name or "pipeline").strip("_").lower() or "pipeline"
+    name = name if name[0].isalpha() else f"p_{name}"
+    schedule = grounds.top.get("schedule")
+    word = next((word for preset, word in _TIME_NAMES if schedule == preset), "")
+    if isinstance(schedule, str) and re.fullmatch(r"\d+ [\d,]+ \* \* (?:\*|1-5)", schedule):
+        word = "daily"
+    base = f"{name}_{word}" if word and not name.endswith(word) else name
+    unique, number = base, 2
+    while unique in catalogue.dag_ids:
+        unique, number = f"{base}_{number}", number + 1
+    return unique[:200]
+
+
+def _pinned(config: dict[str, Any], pinned: Mapping[str, Any]) -> dict[str, Any]:
+    """Let pinned parameters win over everything."""
+    for name, value in pinned.items():
+        pointer = name if name.startswith("/") else f"/{escape(name)}"
+        holder: Any = config
+        for part in pointer.split("/")[1:-1]:
+            holder = holder.setdefault(part, {}) if isinstance(holder, dict) else holder
+        config = patch(config, [Operation("add", pointer, value)])
+    return config
+
+
+# ---- what was assumed -----------------------------------------------------------------------------------------------
+
+
+def assumptions_of(
+    config: Mapping[str, Any],
+    grounds: Grounds,
+    found: Sequence[Extracted],
+    request: AuthorRequest,
+    catalogue: Catalogue,
+) -> list[Assumption]:
+    """Return the values of a config that stand nowhere in the request."""
+    known = _Known(request, catalogue, found)
+    text = request.text.lower()
+    assumed: list[Assumption] = []
+    if "dag_id" not in grounds.top and "dag_id" not in request.pinned:
+        assumed.append(Assumption("/dag_id", config.get("dag_id"), "made from the destination's name"))
+    if (schedule := next((one for one in found if one.kind == "schedule"), None)) and not schedule.sure:
+        assumed.append(Assumption("/schedule", schedule.value, "the time of day is not said"))
+    stated = {id(step.config) for step in (*grounds.steps, *grounds.checks)}
+    del stated
+    for key in constraints.ANSWERED:
+        for pointer, value in _leaves(config.get(key), f"/{key}"):
+            if pointer.endswith("/type") or isinstance(value, bool):
+                continue
+            if not _stands(value, text, known, found) and pointer not in request.pinned:
+                assumed.append(Assumption(pointer, value, "stands nowhere in the request"))
+    return assumed
+
+
+def _leaves(value: Any, pointer: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _leaves(part, f"{pointer}/{escape(key)}")
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from _leaves(part, f"{pointer}/{index}")
+    elif value is not None:
+        yield pointer, value
+
+
+_STANDS: tuple[Callable[[Any, str], bool], ...] = (lambda value, text: str(value).lower() in text,)
+
+
+def _stands(value: Any, text: str, known: _Known, found: Sequence[Extracted]) -> bool:
+    if any(test(value, text) for test in _STANDS):
+        return True
+    for one in found:
+        if one.value == value or (isinstance(one.value, tuple) and value in one.value):
+            return True
+    names = identifiers(str(value))
+    return bool(names) and all(map(known.has, names))

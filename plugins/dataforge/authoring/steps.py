@@ -1,0 +1,392 @@
+"""Transforms and checks that a request spells out word by word: "rename id to order_id", "drop the column note".
+
+Only what can be read in one way. Everything else ("get rid of what we can't use") is the model's to understand; a
+missing step here forbids nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dataforge.authoring.base import Extracted
+from dataforge.authoring.words import NAMES, STOPWORDS, names_in
+
+_Q = "`\"'„“”‚‘’"
+_N = rf"[{_Q}]?[A-Za-z_]\w*[{_Q}]?"
+_THE = r"(?:the\s+|a\s+|its\s+|all\s+|die\s+|der\s+|das\s+|den\s+|dem\s+|alle\s+)?"
+_COL = r"(?:columns?\s+|fields?\s+|spalten?\s+|felder?n?\s+)?"
+_TO = r"(?:to|into|as|in|zu|nach|->|→|=>|auf)"
+
+_RENAME = re.compile(
+    rf"\b(?:renam(?:e|es|ed|ing)|umbenennen|benenne|call)\s+{_THE}{_COL}(?P<pairs>{_N}\s+{_TO}\s+{_N}(?:\s*(?:,|and|und)\s*(?:and\s+|rename\s+)?{_THE}{_N}\s+{_TO}\s+{_N})*)", re.I
+)
+_RENAME_DE = re.compile(
+    rf"{_THE}{_COL}(?P<pairs>{_N}\s+(?:in|zu|nach)\s+{_N}(?:\s*(?:,|und)\s*{_THE}{_N}\s+(?:in|zu|nach)\s+{_N})*)\s+(?:umbenennen|umbenannt|um\b)", re.I
+)
+_PAIR = re.compile(rf"(?P<old>{_N})\s+{_TO}\s+(?P<new>{_N})", re.I)
+_DROP = re.compile(
+    rf"\b(?:drop(?:s|ped|ping)?|remove|removing|delete|leave\s+out|leaving\s+out|omit(?:ting)?|discard|without|exclude|get\s+rid\s+of|throw\s+away|strip|entferne?n?|lösche?n?|weglassen|ohne|verwirf)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))", re.I
+)
+_KEEP = re.compile(
+    rf"\b(?:(?:only\s+)?keep(?:s|ing)?(?:\s+only)?|select(?:ing)?(?:\s+only)?|only\s+(?:take|need|want|load|use|the)|just\s+(?:take|keep|the)|behalte(?:n)?(?:\s+nur)?|nur)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))", re.I
+)
+_DEDUPLICATE = re.compile(
+    rf"\b(?:de-?duplicat\w*|remov\w+\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|doubles?|doubled|dupes)|drop\w*\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|dupes)|(?:get\s+rid\s+of|throw\s+out|no)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|doubles?|doubled|dupes)|duplikate|dubletten|doppelte\w*|dedupliziere\w*|only\s+one\s+row\s+per|one\s+row\s+per|(?:keep\s+)?(?:only\s+)?the\s+(?:latest|newest|last|most\s+recent)\s+(?:row|record|version|entry)\s+(?:per|for\s+each|of\s+each|by))"
+    rf"(?:\s+(?:rows?|records?|orders?|customers?|entries|zeilen|sätze|datensätze|entfernen|löschen))*"
+    rf"(?:\s*,?\s*(?:(?:by|on|per|using|with\s+the\s+same|over|nach|pro|je|anhand\s+(?:von|der)|über|mit\s+gleiche[rmn])\s+)?(?:the\s+|key\s+|keys\s+|der\s+|columns?\s+|spalten?\s+)*(?P<names>{NAMES}))?",
+    re.I,
+)
+_LATEST = re.compile(
+    rf"\b(?:keep(?:ing)?|behalte\w*|retain(?:ing)?|where|wins?|latest|newest|most\s+recent|neueste\w*|jüngste\w*|letzte\w*)\b[^.;]{{0,45}}?\b(?:by|highest|greatest|largest|latest|newest|most\s+recent|max(?:imum)?|nach|höchste\w*|größte\w*|neueste\w*|jüngste\w*)\s+(?:the\s+|nach\s+)?(?P<name>{_N})", re.I
+)
+_CAST = re.compile(
+    rf"\b(?:cast(?:s|ing)?|convert(?:s|ing)?|turn(?:s|ing)?|make|change|treat|wandle|konvertiere?n?|caste?n?|umwandeln)\s+{_THE}{_COL}(?P<names>{NAMES})\s+(?:column\s+|spalte\s+)?(?:to|into|as|an?|in|zu|nach|als)\s+(?:an?\s+|the\s+|type\s+|einen?\s+|ein\s+)*(?P<type>[A-Za-z]+(?:\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\))?)", re.I
+)
+_TYPES = {
+    "int": "integer", "integer": "integer", "ints": "integer", "integers": "integer", "bigint": "bigint", "number": "double", "numbers": "double",
+    "ganzzahl": "integer", "zahl": "double", "float": "double", "double": "double", "decimal": "decimal(18,2)", "numeric": "decimal(18,2)",
+    "text": "varchar", "string": "varchar", "strings": "varchar", "varchar": "varchar", "date": "date", "dates": "date", "datum": "date",
+    "timestamp": "timestamp", "timestamps": "timestamp", "datetime": "timestamp", "zeitstempel": "timestamp", "boolean": "boolean",
+    "bool": "boolean", "booleans": "boolean", "wahrheitswert": "boolean", "timestamptz": "timestamptz", "smallint": "smallint", "real": "real", "time": "time", "uuid": "uuid",
+}  # fmt: skip
+_MASK = re.compile(
+    rf"\b(?P<how>hash(?:es|ed|ing)?|mask(?:s|ed|ing)?|anonymi[sz]e\w*|redact(?:s|ed|ing)?|obfuscate|pseudonymi[sz]e\w*|blank\s+out|maskiere?n?|hashe?n?|anonymisiere?n?|pseudonymisiere?n?|schwärze?n?|verschleiere?n?)\s+{_THE}{_COL}(?P<names>{NAMES})", re.I
+)
+_MASK_DE = re.compile(
+    rf"(?P<names>{NAMES})\s+(?:\w+\s+)?(?P<how>hashen|gehasht|maskieren|maskiert|anonymisieren|pseudonymisieren|schwärzen|verschleiern|hashed|masked)\b", re.I
+)
+_FILL = re.compile(
+    rf"\b(?:fill(?:s|ing)?|replace|replacing|set|default|ersetze?n?|fülle?n?)\s+(?:(?:the\s+)?(?:null|missing|empty|blank|fehlende\w*|leere\w*)(?:s|\s+values?|\s+werte?n?)?\s+(?:in|of|for)\s+)?{_THE}(?:(?:null|missing|empty|blank|fehlende\w*|leere\w*)\s+(?:values?\s+(?:in|of|for)\s+|werte?\s+(?:in|von)\s+)?)?{_COL}(?P<name>{_N})\s+(?:nulls?\s+|values?\s+)?(?:with|by|to|as|durch|mit|auf)\s+(?P<value>-?\d+(?:\.\d+)?|[{_Q}][^{_Q}]*[{_Q}]|[A-Za-z]\w*)", re.I
+)
+_FILL_GUARD = re.compile(r"null|missing|empty|blank|fehlend|leer|fill|füll", re.I)
+_SORT = re.compile(
+    rf"\b(?:sort(?:s|ed|ing)?|order(?:ed|ing)?|sortier\w*)\s+(?:it\s+|them\s+|the\s+(?:rows|result)\s+|the\s+output\s+)?(?:by|on|nach)\s+(?P<names>{NAMES})(?:\s*,?\s*(?P<way>desc(?:ending)?|asc(?:ending)?|absteigend|aufsteigend|newest\s+first|highest\s+first|largest\s+first|latest\s+first))?", re.I
+)
+_VALUE = rf"(?:[{_Q}](?P<quoted>[^{_Q}]*)[{_Q}]|(?P<number>-?\d+(?:[.,]\d+)?)(?!\d*[.-]\d)|(?P<bool>true|false|wahr|falsch)|(?P<word>[A-Za-z]\w*))"
+_COMPARE = (
+    (r"is\s+not|isn'?t|does\s+not\s+equal|not\s+equal\s+to|!=|<>|ist\s+nicht|ungleich", "<>"),
+    (r"(?:is\s+|are\s+)?(?:at\s+least|no\s+less\s+than|greater\s+than\s+or\s+equal\s+to)|>=|(?:ist\s+)?mindestens|größer\s+gleich|größer\s+oder\s+gleich", ">="),
+    (r"(?:is\s+|are\s+)?(?:at\s+most|no\s+more\s+than|less\s+than\s+or\s+equal\s+to)|<=|(?:ist\s+)?höchstens|kleiner\s+gleich", "<="),
+    (r"(?:is\s+|are\s+)?(?:greater\s+than|more\s+than|larger\s+than|bigger\s+than|above|over|exceeds?|higher\s+than)|>|(?:ist\s+)?(?:größer\s+als|mehr\s+als|über|größer)", ">"),
+    (r"(?:is\s+|are\s+)?(?:less\s+than|smaller\s+than|below|under|fewer\s+than|lower\s+than)|<|(?:ist\s+)?(?:kleiner\s+als|weniger\s+als|unter|kleiner)", "<"),
+    (r"equals?(?:\s+to)?|is\s+equal\s+to|is\s+exactly|==?|is|are|has\s+the\s+value|ist\s+gleich|gleich|ist|sind|lautet|=", "="),
+)  # fmt: skip
+_OPERATOR = "|".join(f"(?P<op{number}>{pattern})" for number, (pattern, _) in enumerate(_COMPARE))
+_WHERE_LEAD = (
+    r"(?:(?:only|just|keep(?:ing)?|filter(?:s|ed|ing)?|nur|behalte\w*|filtere?n?)\b[^.;]{0,40}?\b(?:where|whose|with|in\s+which|for\s+which|to|on|having|wo|deren|bei\s+denen|mit|in\s+denen|that\s+have|which\s+have|nach|auf)"
+    r"|(?:rows|records|orders|customers|zeilen|sätze|datensätze|entries|events|payments|invoices)\s+(?:where|whose|in\s+which|deren|bei\s+denen)|\bwhere\b|\bwhose\b|\bwobei\b)"
+)
+_FILTER = re.compile(rf"\b{_WHERE_LEAD}\s+(?:the\s+|der\s+|die\s+|das\s+|column\s+|spalte\s+)*(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}(?P<rest>[^.;]*)", re.I)
+_FILTER_MORE = re.compile(rf"^\s*(?P<and>and|or|und|oder|,\s*and)\s+(?:the\s+|whose\s+|where\s+|der\s+|die\s+)*(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}", re.I)
+_DROP_ROWS = re.compile(
+    rf"\b(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|leave\s+out|throw\s+(?:away|out)|ohne|verwirf|entferne?|ignoriere?n?|überspringe?n?|aussortieren)\s+(?:all\s+|the\s+|any\s+|alle\s+|die\s+)*(?:rows|records|orders|entries|lines|customers|zeilen|sätze|datensätze|those|events|users)\s+(?:where|whose|with|in\s+which|wo|deren|bei\s+denen|mit|without|that\s+have|ohne)\s+(?:a\s+|an\s+|no\s+|the\s+|der\s+|die\s+)?(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}", re.I
+)
+_NOT_NULL_ROWS = re.compile(
+    rf"\b(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|entferne?|ignoriere?n?|überspringe?n?)\s+(?:all\s+|the\s+|any\s+|alle\s+)*(?:rows|records|orders|entries|zeilen|sätze|datensätze)\s+(?:without|with(?:out)?\s+(?:an?\s+)?(?:empty|missing|null|no)|where\s+there\s+is\s+no|that\s+have\s+no|having\s+no|ohne|mit\s+leere[rmn])\s+(?:an?\s+|value\s+in\s+|wert\s+in\s+)?(?P<name>{_N})\b"
+    rf"|\b(?:rows|records|zeilen|sätze)\s+(?:where|whose|wo|deren)\s+(?P<name2>{_N})\s+(?:is\s+|are\s+|ist\s+)(?:null|missing|empty|leer)\b", re.I
+)
+_IS_NOT_NULL = re.compile(rf"\b{_WHERE_LEAD}\s+(?:the\s+)?(?P<name>{_N})\s+(?:is\s+not\s+null|is\s+not\s+empty|is\s+set|is\s+present|nicht\s+(?:null|leer)\s+ist|exists)\b", re.I)
+_LIST = rf"(?P<values>[{_Q}]?\w+[{_Q}]?(?:\s*(?:,|or|and|oder|und|\|)\s*(?:or\s+|and\s+|oder\s+|und\s+)?[{_Q}]?\w+[{_Q}]?)+)"
+_IN = re.compile(rf"\b{_WHERE_LEAD}\s+(?:the\s+)?(?P<name>{_N})\s+(?:is\s+)?(?:in|either|one\s+of|any\s+of|entweder)\s*\(?{_LIST}\)?", re.I)
+_MUST_NOT_NULL = re.compile(
+    rf"(?P<names>{NAMES})\s+(?:columns?\s+|spalten?\s+)?(?:must|should|may|can|darf|dürfen|muss|müssen|sollen?)\s*(?:never\s+|nicht\s+|niemals\s+|not\s+|n'?t\s+|nie\s+)(?:be\s+)?(?:null|empty|missing|blank|leer|fehlen)\b(?P<unique>\s*(?:,|and|und)\s*(?:(?:must|should|has\s+to|muss|soll)\s+)?(?:be\s+|always\s+)*(?:unique|eindeutig))?"
+    rf"|\b(?:check|ensure|make\s+sure|verify|fail(?:s)?\s+(?:if|when)|assert|prüfe?|stelle?\s+sicher|sicherstellen|abbrechen,?\s+wenn)\b(?:\s+that|\s*,?\s*dass)?\s+(?:the\s+|every\s+|any\s+|die\s+|jede\w*\s+)?(?P<names2>{NAMES})\s+(?:is|are|ist|sind)\s+(?:never\s+|always\s+|nie\s+)?(?:not\s+null|not\s+empty|null|empty|missing|set|filled|present|leer|gefüllt|nicht\s+null|nicht\s+leer)\b"
+    rf"|\b(?:no|keine)\s+(?:nulls?|missing\s+values?|empty\s+values?|leeren?\s+werte|nullwerte)\s+(?:in|for|bei)\s+(?:the\s+)?(?P<names3>{NAMES})"
+    rf"|\bnot[\s_-]null\s+(?:check\s+)?(?:on|for|auf|für)\s+(?P<names4>{NAMES})", re.I,
+)
+_MUST_UNIQUE = re.compile(
+    rf"(?P<names>{NAMES})\s+(?:columns?\s+|spalten?\s+)?(?:must|should|has\s+to|have\s+to|needs?\s+to|muss|müssen|soll(?:en)?|ist|is|are)\s+(?:be\s+|always\s+)?(?:unique|eindeutig)(?:\s+sein)?\b"
+    rf"|\b(?:check|ensure|make\s+sure|verify|assert|prüfe?|stelle?\s+sicher)\b(?:\s+that|\s*,?\s*dass)?\s+(?:the\s+)?(?P<names2>{NAMES})\s+(?:is|are|ist|sind)\s+(?:unique|eindeutig)"
+    rf"|\bunique(?:ness)?\s+(?:check\s+)?(?:on|of|for|in)\s+(?P<names3>{NAMES})", re.I,
+)
+_MUST_RANGE = re.compile(
+    rf"(?P<name>{_N})\s+(?:values?\s+)?(?:must|should|has\s+to|have\s+to|needs?\s+to|muss|müssen|soll(?:en|te)?|is|lies?|liegt)\s*(?:always\s+|be\s+|lie\s+|stay\s+|immer\s+)*(?:between|within|in\s+the\s+range(?:\s+of)?|zwischen|from|von)\s+(?P<min>-?\d+(?:\.\d+)?)\s*(?:and|to|und|bis|-|–)\s*(?P<max>-?\d+(?:\.\d+)?)", re.I
+)
+_MUST_MIN = re.compile(
+    rf"(?P<name>{_N})\s+(?:values?\s+)?(?:must|should|has\s+to|have\s+to|needs?\s+to|muss|müssen|soll(?:en|te)?|darf|dürfen|may|can)\s*(?P<not>not|never|nicht|nie)?\s*(?:always\s+|be\s+|immer\s+)*(?:(?P<neg>negative|negativ)|(?P<pos>positive|positiv)|(?P<op>at\s+least|at\s+most|greater\s+than|more\s+than|above|less\s+than|below|over|under|>=|<=|>|<|mindestens|höchstens|größer\s+als|kleiner\s+als|über|unter)\s+(?P<value>-?\d+(?:\.\d+)?))", re.I
+)
+_MUST_IN = re.compile(
+    rf"(?P<name>{_N})\s+(?:must|should|may|can|has\s+to|muss|darf|soll)\s+(?:only\s+|nur\s+)?(?:be\s+|have\s+the\s+values?\s+|contain\s+)?(?:one\s+of|either|any\s+of|in|eines\s+von|eine\s+von|entweder)?\s*:?\s*\(?{_LIST}\)?(?:\s+sein)?", re.I
+)
+_JOIN = re.compile(
+    rf"\b(?P<how>left\s+|inner\s+|right\s+|full\s+(?:outer\s+)?|outer\s+|semi\s+|anti\s+)?(?:join|enrich|match|combine|verknüpf\w*|anreicher\w*)\w*\b[^.;]{{0,70}}?\b(?:with|to|and|mit|und|against)\s+(?:the\s+|den\s+|die\s+|der\s+|table\s+)?(?P<other>{_N})\b[^.;]{{0,60}}?\b(?:on|by|using|via|over|über|anhand\s+(?:von|der)|per)\s+(?:the\s+|matching\s+|their\s+|common\s+|die\s+|der\s+|column\s+|spalte\s+)*(?P<names>{NAMES})", re.I
+)
+_WARN = re.compile(r"\b(?:warn(?:ing)?|only\s+report|just\s+tell|nur\s+warnen|warnung|warnen)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transform or check as the request spells it out, and where."""
+
+    config: Mapping[str, Any]
+    start: int
+    end: int
+
+
+def find_steps(text: str, found: Sequence[Extracted] = ()) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """Return (transforms, checks) that a request spells out, in the order in which it names them."""
+    checks = _without_overlap(sorted(_checks(text, found), key=lambda one: one.start))
+    covered = [(one.start, one.end) for one in checks]
+    reserved = {str(one.value).lower() for one in found if one.kind in ("connection", "table", "path")}
+    steps = [
+        one
+        for one in _transforms(text, found, reserved)
+        if not any(one.start < end and start < one.end for start, end in covered)
+    ]
+    return _merged(sorted(steps, key=lambda one: one.start)), checks
+
+
+def _merged(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Join neighbours that say the same thing of several columns."""
+    found: list[Step] = []
+    for step in steps:
+        kind = step.config["type"]
+        before = next((one for one in found if one.config["type"] == kind), None)
+        if before and kind in ("rename", "cast", "mask", "fill_null") and step.config.get("on_error") is None:
+            columns = {**before.config["columns"], **step.config["columns"]}
+            found[found.index(before)] = Step({**before.config, "columns": columns}, before.start, step.end)
+        elif before and kind == "drop":
+            columns = list(dict.fromkeys([*before.config["columns"], *step.config["columns"]]))
+            found[found.index(before)] = Step({**before.config, "columns": columns}, before.start, step.end)
+        elif before and kind == "filter":
+            where = f"{before.config['where']} and {step.config['where']}"
+            if step.config["where"] not in before.config["where"]:
+                found[found.index(before)] = Step({"type": "filter", "where": where}, before.start, step.end)
+        elif before and kind in ("deduplicate", "sort", "limit", "select"):
+            continue
+        else:
+            found.append(step)
+    return tuple(found)
+
+
+def _without_overlap(steps: Sequence[Step]) -> tuple[Step, ...]:
+    found: list[Step] = []
+    for step in steps:
+        if not any(step.start < one.end and one.start < step.end for one in found):
+            found.append(step)
+    return tuple(found)
+
+
+def _bare(name: str) -> str:
+    return name.strip(_Q)
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and _bare(name).lower() not in STOPWORDS
+
+
+def _names(match: re.Match[str], *groups: str) -> list[str]:
+    for group in groups:
+        if match.groupdict().get(group):
+            return names_in(match[group])
+    return []
+
+
+def _transforms(text: str, found: Sequence[Extracted], reserved: set[str]) -> Iterator[Step]:
+    for pattern in (_RENAME, _RENAME_DE):
+        for match in pattern.finditer(text):
+            pairs = {_bare(pair["old"]): _bare(pair["new"]) for pair in _PAIR.finditer(match["pairs"])}
+            pairs = {old: new for old, new in pairs.items() if _is_name(old) and _is_name(new)}
+            if pairs and not reserved & {name.lower() for name in pairs}:
+                yield Step({"type": "rename", "columns": pairs}, *match.span())
+    for match in _DROP.finditer(text):
+        names = _names(match, "names", "names2")
+        if names and match["names"]:
+            yield Step({"type": "drop", "columns": names}, *match.span())
+        elif names and (len(names) > 1 or "_" in names[0] or re.search(r"(?:column|spalte|field)", match.group(), re.I)):
+            yield Step({"type": "drop", "columns": names}, *match.span())
+    for match in _KEEP.finditer(text):
+        names = _names(match, "names", "names2")
+        if names:
+            yield Step({"type": "select", "columns": names}, *match.span())
+    for match in _DEDUPLICATE.finditer(text):
+        names = [name for name in _names(match, "names") if name.lower() not in reserved]
+        if not names and not re.search(r"\b(?:rows?|records?|zeilen|duplicates?|duplikate|dubletten|dedup\w*|doppelte\w*|doubled?s?)\b", match.group(), re.I):
+            continue
+        config: dict[str, Any] = {"type": "deduplicate"}
+        if names:
+            config["keys"] = names
+        latest = _LATEST.search(text, match.start())
+        if latest and _is_name(latest["name"]) and latest.start() < match.end() + 60 and _bare(latest["name"]) not in names:
+            config["order_by"] = f"{_bare(latest['name'])} desc"
+        yield Step(config, *match.span())
+    for match in _CAST.finditer(text):
+        names, type_ = _names(match, "names"), _type(match["type"])
+        if names and type_:
+            yield Step({"type": "cast", "columns": dict.fromkeys(names, type_)}, *match.span())
+    for pattern in (_MASK, _MASK_DE):
+        for match in pattern.finditer(text):
+            names = _names(match, "names")
+            how = match["how"].lower()
+            if names and not _is_key_phrase(text, match):
+                method = "hash" if how.startswith(("hash", "gehash", "pseud", "anony")) else "redact" if how.startswith(("redact", "blank", "schw")) else "hash"
+                after = text[match.end() : match.end() + 40].lower()
+                if "last" in after or "letzte" in after or "partial" in after or "teilweise" in after:
+                    method = "partial"
+                yield Step({"type": "mask", "columns": dict.fromkeys(names, method)}, *match.span())
+    for match in _FILL.finditer(text):
+        if _is_name(match["name"]) and _FILL_GUARD.search(match.group()):
+            yield Step({"type": "fill_null", "columns": {_bare(match["name"]): _json_value(match["value"])}}, *match.span())
+    for match in _SORT.finditer(text):
+        names = _names(match, "names")
+        way = (match["way"] or "").lower()
+        down = way.startswith(("desc", "abst", "newest", "highest", "largest", "latest"))
+        if names and not re.search(r"dedup\w*[^.]{0,40}$", text[: match.start()], re.I):
+            yield Step({"type": "sort", "by": [f"{name} desc" if down else name for name in names]}, *match.span())
+    yield from _filters(text)
+    for one in found:
+        if one.kind == "number" and one.role == "limit" and one.sure:
+            yield Step({"type": "limit", "count": one.value}, one.start, one.end)
+
+
+def _is_key_phrase(text: str, match: re.Match[str]) -> bool:
+    return re.search(r"\b(?:key|schlüssel)\s*$", text[: match.start()], re.I) is not None
+
+
+def _type(text: str) -> str | None:
+    plain = re.sub(r"\s+", "", text.lower())
+    head = plain.partition("(")[0]
+    if "(" in plain:
+        return plain if head in ("decimal", "numeric", "varchar") else None
+    return _TYPES.get(head)
+
+
+def _json_value(text: str) -> Any:
+    if text[:1] in _Q:
+        return _bare(text)
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        return {"zero": 0, "null": 0, "true": True, "false": False}.get(text.lower(), text)
+
+
+def _filters(text: str) -> Iterator[Step]:
+    for match in _IN.finditer(text):
+        values = [_bare(value) for value in re.findall(rf"[{_Q}]?\w+[{_Q}]?", match["values"])]
+        values = [value for value in values if value.lower() not in ("or", "and", "oder", "und")]
+        if _is_name(match["name"]) and len(values) > 1:
+            yield Step({"type": "filter", "where": f"{_bare(match['name'])} in ({', '.join(map(_literal, values))})"}, *match.span())
+    taken: list[tuple[int, int]] = []
+    for match in _IS_NOT_NULL.finditer(text):
+        if _is_name(match["name"]):
+            taken.append(match.span())
+            yield Step({"type": "filter", "where": f"{_bare(match['name'])} is not null"}, *match.span())
+    for match in _NOT_NULL_ROWS.finditer(text):
+        name = match["name"] or match["name2"]
+        dropping = match["name"] or re.search(r"(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|entfern|ignorier|überspring)\w*\s+(?:all\s+|the\s+|any\s+|alle\s+|die\s+)*$", text[: match.start()], re.I)
+        if dropping and _is_name(name):
+            taken.append(match.span())
+            yield Step({"type": "filter", "where": f"{_bare(name)} is not null"}, *match.span())
+    for pattern, negate in ((_DROP_ROWS, True), (_FILTER, False)):
+        for match in pattern.finditer(text):
+            if any(match.start() < end and start < match.end("name") + 3 for start, end in taken):
+                continue
+            one = _comparison(match, negate=negate)
+            if one is None:
+                continue
+            where, end = one, match.start("rest") if not negate else match.end()
+            if not negate:
+                while more := _FILTER_MORE.match(text[end:]):
+                    further = _comparison(more, negate=False)
+                    if further is None:
+                        break
+                    joint = "or" if more["and"].lower() in ("or", "oder") else "and"
+                    where, end = f"{where} {joint} {further}", end + more.end()
+            taken.append((match.start(), end))
+            yield Step({"type": "filter", "where": where}, match.start(), end)
+
+
+def _comparison(match: re.Match[str], *, negate: bool) -> str | None:
+    name = _bare(match["name"])
+    number = next((n for n in range(len(_COMPARE)) if match[f"op{n}"]), None)
+    if number is None or not _is_name(name):
+        return None
+    operator = _COMPARE[number][1]
+    if negate:
+        operator = {"=": "<>", "<>": "=", ">": "<=", "<": ">=", ">=": "<", "<=": ">"}[operator]
+    if match["number"] is not None:
+        return f"{name} {operator} {match['number'].replace(',', '.')}"
+    if operator not in ("=", "<>"):
+        return None
+    if match["quoted"] is not None:
+        return f"{name} {operator} {_literal(match['quoted'])}"
+    if match["bool"]:
+        value = match["bool"].lower() in ("true", "wahr")
+        return f"{name} {operator} {str(value).lower()}"
+    word = match["word"]
+    if word.lower() in ("null", "missing", "empty", "leer"):
+        return f"{name} is {'not ' if operator == '<>' else ''}null"
+    if word.lower() in STOPWORDS or word.lower() in _NO_VALUES:
+        return None
+    return f"{name} {operator} {_literal(word)}"
+
+
+_NO_VALUES = frozenset("at least most more less than greater set present unique never always in either between older newer positive negative above below".split())
+
+
+def _literal(text: str) -> str:
+    if re.fullmatch(r"-?\d+(?:\.\d+)?", text):
+        return text
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _severity(text: str, match: re.Match[str]) -> dict[str, Any]:
+    sentence = text[max(0, match.start() - 40) : match.end() + 40]
+    return {"severity": "warn"} if _WARN.search(sentence) else {}
+
+
+def _checks(text: str, found: Sequence[Extracted]) -> Iterator[Step]:
+    for match in _MUST_NOT_NULL.finditer(text):
+        names = _names(match, "names", "names2", "names3", "names4")
+        if names:
+            yield Step({"type": "not_null", "columns": names, **_severity(text, match)}, match.start(), match.end())
+            if match["unique"]:
+                yield Step({"type": "unique", "columns": names, **_severity(text, match)}, match.end(), match.end())
+    for match in _MUST_UNIQUE.finditer(text):
+        names = _names(match, "names", "names2", "names3")
+        if names:
+            yield Step({"type": "unique", "columns": names, **_severity(text, match)}, *match.span())
+    for match in _MUST_RANGE.finditer(text):
+        if _is_name(match["name"]):
+            limits = {"min": _json_value(match["min"]), "max": _json_value(match["max"])}
+            yield Step({"type": "range", "column": _bare(match["name"]), **limits, **_severity(text, match)}, *match.span())
+    for match in _MUST_MIN.finditer(text):
+        if not _is_name(match["name"]):
+            continue
+        config: dict[str, Any] = {"type": "range", "column": _bare(match["name"])}
+        if match["neg"] and match["not"]:
+            config["min"] = 0
+        elif match["pos"] and not match["not"]:
+            config |= {"min": 0, "exclusive": True}
+        elif match["value"]:
+            operator = match["op"].lower()
+            low = operator.startswith(("at least", "gr", "more", "above", "over", ">", "mind", "über"))
+            low = low != bool(match["not"])
+            config["min" if low else "max"] = _json_value(match["value"])
+            if not operator.startswith(("at ", ">=", "<=", "mind", "höch")) and not match["not"]:
+                config["exclusive"] = True
+        else:
+            continue
+        yield Step({**config, **_severity(text, match)}, *match.span())
+    for match in _MUST_IN.finditer(text):
+        values = [_bare(value) for value in re.findall(rf"[{_Q}]?\w+[{_Q}]?", match["values"])]
+        values = [value for value in values if value.lower() not in ("or", "and", "oder", "und", "be")]
+        if _is_name(match["name"]) and len(values) > 1 and not set(map(str.lower, values)) & STOPWORDS:
+            yield Step({"type": "accepted_values", "column": _bare(match["name"]), "values": values, **_severity(text, match)}, *match.span())
+    for one in found:
+        if one.kind == "number" and one.role == "min_rows":
+            yield Step({"type": "row_count", "min": one.value}, one.start, one.end)
+
+
+def find_joins(text: str) -> list[tuple[str, str, list[str]]]:
+    """Return (other input, how, columns) of joins that a request spells out."""
+    joins = []
+    for match in _JOIN.finditer(text):
+        names = names_in(match["names"])
+        how = (match["how"] or "").strip().lower().split(" ")[0]
+        if names and _is_name(match["other"]):
+            joins.append((_bare(match["other"]), {"outer": "full"}.get(how, how) or "", names))
+    return joins

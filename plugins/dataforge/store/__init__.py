@@ -1,0 +1,1 @@
+"""What DataForge remembers: revisions of configs, generations of models, audit rows, chats."""
