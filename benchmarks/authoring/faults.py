@@ -149,8 +149,14 @@ class _Base:
 
 def bases() -> list[_Base]:
     """Return the valid configs that faults are injected into."""
-    found = [_Base(path, path.read_text(encoding="utf-8")) for path in sorted(ROOT.glob("*.json")) if path.name != "defaults.json"]
-    found += [_Base(path, path.read_text(encoding="utf-8")) for path in sorted((ROOT / "with_connections").glob("*.json"))]
+    found = [
+        _Base(path, path.read_text(encoding="utf-8"))
+        for path in sorted(ROOT.glob("*.json"))
+        if path.name != "defaults.json"
+    ]
+    found += [
+        _Base(path, path.read_text(encoding="utf-8")) for path in sorted((ROOT / "with_connections").glob("*.json"))
+    ]
     for config in (_ORDERS, _STOCK):
         found.append(_Base(ROOT / f"{config['dag_id']}.json", json.dumps(config, indent=2) + "\n"))
     return found
@@ -200,7 +206,11 @@ def _misspelled(word: str, rng: random.Random) -> str:
         return word[:at] + word[at + 1 :]
     if how == 1:
         return word[:at] + word[at] + word[at:]
-    return word[: at - 1] + word[at] + word[at - 1] + word[at + 1 :] if word[at] != word[at - 1] else word[:at] + word[at + 1 :]
+    return (
+        word[: at - 1] + word[at] + word[at - 1] + word[at + 1 :]
+        if word[at] != word[at - 1]
+        else word[:at] + word[at + 1 :]
+    )
 
 
 _TOP_ALIASES = {
@@ -240,7 +250,9 @@ def _key_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
     block, key = rng.choice(inside)
     wrong = _misspelled(key, rng)
     place = under(block.pointer, key)
-    yield base.edited("keys: misspelled in a component", [Operation("move", under(block.pointer, wrong), None, place)], place)
+    yield base.edited(
+        "keys: misspelled in a component", [Operation("move", under(block.pointer, wrong), None, place)], place
+    )
     camel = re.sub(r"_([a-z])", lambda match: match[1].upper(), key)
     if camel != key:
         yield base.edited("keys: camelCase", [Operation("move", under(block.pointer, camel), None, place)], place)
@@ -266,7 +278,9 @@ def _place_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
     if "schedule" in data and "default_args" in data and isinstance(data["schedule"], str):
         move = Operation("move", "/default_args/schedule", None, "/schedule")
         yield base.edited("places: schedule in default_args", [move], "/schedule", "/default_args")
-    block = rng.choice([each for each in blocks(data) if each.kind in ("source", "destination") and len(each.value) > 2])
+    block = rng.choice(
+        [each for each in blocks(data) if each.kind in ("source", "destination") and len(each.value) > 2]
+    )
     keys = [key for key in block.value if key != "type"]
     wrapped = {"type": block.type, rng.choice(["config", "options"]): {key: block.value[key] for key in keys}}
     replace = [Operation("replace", block.pointer, wrapped)]
@@ -333,9 +347,7 @@ def _type_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
         if not pointer.endswith(("order_by", "/by", "group_by")):
             yield base.edited("types: one item for a list", [Operation("replace", pointer, ", ".join(items))], pointer)
     steps = data.get("transforms", [])
-    mapped = [
-        (index, step) for index, step in enumerate(steps) if step["type"] in ("rename", "cast", "derive", "mask")
-    ]
+    mapped = [(index, step) for index, step in enumerate(steps) if step["type"] in ("rename", "cast", "derive", "mask")]
     if mapped:
         index, step = rng.choice(mapped)
         pointer = f"/transforms/{index}/columns"
@@ -378,7 +390,11 @@ _TYPE_ALIASES = {
     "not_null": ("no_nulls",),
     "accepted_values": ("in_set",),
 }
-_MODES = {"replace": ("overwrite", "truncate", "full_refresh"), "merge": ("upsert",), "append": ("insert", "append_only")}
+_MODES = {
+    "replace": ("overwrite", "truncate", "full_refresh"),
+    "merge": ("upsert",),
+    "append": ("insert", "append_only"),
+}
 
 
 def _value_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
@@ -393,7 +409,9 @@ def _value_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
             yield base.edited("values: schedule", [Operation("replace", "/schedule", new)], "/schedule", undone=undone)
     if isinstance(data.get("start_date"), str):
         year, month, day = data["start_date"].split("-")
-        spoken = rng.choice([f"{year}/{month}/{day}", f"{day}.{month}.{year}", f"datetime({year}, {int(month)}, {int(day)})"])
+        spoken = rng.choice(
+            [f"{year}/{month}/{day}", f"{day}.{month}.{year}", f"datetime({year}, {int(month)}, {int(day)})"]
+        )
         yield base.edited("values: date", [Operation("replace", "/start_date", spoken)], "/start_date")
     delay = data.get("default_args", {}).get("retry_delay")
     if delay:
@@ -433,9 +451,13 @@ def _sql_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
         if step["type"] == "filter":
             where = step["where"]
             if " = " in where:
-                yield base.edited("sql: ==", [Operation("replace", place, where.replace(" = ", " == "))], place, undone=False)
+                yield base.edited(
+                    "sql: ==", [Operation("replace", place, where.replace(" = ", " == "))], place, undone=False
+                )
             if " and " in where:
-                yield base.edited("sql: &&", [Operation("replace", place, where.replace(" and ", " && "))], place, undone=False)
+                yield base.edited(
+                    "sql: &&", [Operation("replace", place, where.replace(" and ", " && "))], place, undone=False
+                )
             yield base.edited("sql: where before", [Operation("replace", place, f"WHERE {where};")], place)
         if step["type"] == "cast":
             column = next(iter(step["columns"]))
@@ -484,10 +506,14 @@ def _missing_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
         if block.kind == "destination" and block.value.get("primary_key"):
             place = under(block.pointer, "primary_key")
             yield base.edited("missing: key to merge by", [Operation("remove", place)], place)
-        if block.kind in ("source", "destination") and "connection" in block.value and block.type in ("http", "postgres"):
-            if block.value["connection"] in CONNECTIONS:
-                place = under(block.pointer, "connection")
-                yield base.edited("missing: the only connection", [Operation("remove", place)], place)
+        if (
+            block.kind in ("source", "destination")
+            and "connection" in block.value
+            and block.type in ("http", "postgres")
+            and block.value["connection"] in CONNECTIONS
+        ):
+            place = under(block.pointer, "connection")
+            yield base.edited("missing: the only connection", [Operation("remove", place)], place)
     if data.get("checks") and "dead_letters" not in data and data["checks"][0]["type"] in ("not_null", "range"):
         place = "/checks/0/severity"
         add = [Operation("add", place, "reject")]
@@ -497,7 +523,7 @@ def _missing_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
     yield base.edited("secret: password in a component", secret)
 
 
-def _hard_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
+def _hard_faults(base: _Base, _: random.Random) -> Iterator[Fault]:
     """Faults that no fixer may decide: what is right stands nowhere."""
     data = base.data
     hard = {"undone": False, "by_fixers": False}
@@ -505,11 +531,17 @@ def _hard_faults(base: _Base, rng: random.Random) -> Iterator[Fault]:
         if step["type"] == "filter":
             place = f"/transforms/{index}/where"
             yield base.edited("open: condition missing", [Operation("remove", place)], place, **hard)
-            yield base.edited("open: condition in words", [Operation("replace", place, "only the good ones")], place, **hard)
+            yield base.edited(
+                "open: condition in words", [Operation("replace", place, "only the good ones")], place, **hard
+            )
     if isinstance(data["destination"], dict) and "table" in data["destination"]:
-        yield base.edited("open: table missing", [Operation("remove", "/destination/table")], "/destination/table", **hard)
+        yield base.edited(
+            "open: table missing", [Operation("remove", "/destination/table")], "/destination/table", **hard
+        )
     if isinstance(data.get("schedule"), str):
-        yield base.edited("open: schedule in riddles", [Operation("replace", "/schedule", "now and then")], "/schedule", **hard)
+        yield base.edited(
+            "open: schedule in riddles", [Operation("replace", "/schedule", "now and then")], "/schedule", **hard
+        )
     if isinstance(data["destination"], dict) and data["destination"]["type"] in ("csv", "parquet", "ndjson"):
         place = "/destination/write_disposition"
         yield base.edited("open: merge into a file", [Operation("replace", place, "merge")], place, **hard)
@@ -575,8 +607,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """Return the table: for each class how many, how many valid, right, untouched elsewhere, and the median time."""
     kinds = sorted({outcome.fault.kind for outcome in outcomes})
     lines = ["| fault class | cases | valid | fixed | elsewhere untouched | ms |", "|---|---:|---:|---:|---:|---:|"]
-    for kind in kinds:
-        lines.append(_row(kind, [outcome for outcome in outcomes if outcome.fault.kind == kind]))
+    lines += (_row(kind, [outcome for outcome in outcomes if outcome.fault.kind == kind]) for kind in kinds)
     lines.append(_row("**all**", list(outcomes)))
     return "\n".join(lines)
 

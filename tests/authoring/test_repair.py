@@ -100,7 +100,9 @@ def test_a_patch_may_not_touch_what_no_finding_is_about() -> None:
 
 def test_no_model_may_bring_a_connection_in() -> None:
     config = {"type": "postgres", "table": "sales.orders"}
-    answer = json.dumps({"changes": [{"op": "replace", "path": "/destination", "value": json.dumps({**config, "connection": "evil"})}]})
+    answer = json.dumps(
+        {"changes": [{"op": "replace", "path": "/destination", "value": json.dumps({**config, "connection": "evil"})}]}
+    )
     repaired, _ = run(text_of(destination=config), answer)
     assert "evil" not in repaired.candidate.text
     assert not repaired.valid
@@ -148,7 +150,8 @@ def test_without_a_model_it_says_what_is_left() -> None:
 def test_secrets_go_to_no_model() -> None:
     secret = "hunter2-hunter2"
     text = text_of(
-        destination={**CONFIG["destination"], "password": secret}, transforms=[{"type": "filter", "where": "the good ones"}]
+        destination={**CONFIG["destination"], "password": secret},
+        transforms=[{"type": "filter", "where": "the good ones"}],
     )
     repaired, model = run(text, value("amount > 0"))
     assert repaired.valid

@@ -45,7 +45,7 @@ class FaultServer:
     def connection(self, provider: str = "ollama", id_: str = "faulty", **extra: object) -> Connection:
         """Return an Airflow connection to here."""
         url = f"http://127.0.0.1:{self.port}" + ("/v1" if provider == "openai" else "")
-        return Connection(id_, provider, url, password="key-canary-8812", extra={"model": "m", **extra})  # type: ignore[dict-item]
+        return Connection(id_, provider, url, password="key-canary-8812", extra={"model": "m", **extra})
 
     def answer(self, *scripts: Sequence[Step]) -> None:
         """Say what the next requests get."""

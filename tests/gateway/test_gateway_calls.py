@@ -91,7 +91,7 @@ def test_settings_are_read_as_text() -> None:
 )
 def test_budgets_of_tokens_hold_before_a_call(settings: dict[str, int], scope: str) -> None:
     model = Scripted("x" * 400)
-    gateway = gateway_over(model, settings=Settings(**settings))  # type: ignore[arg-type]
+    gateway = gateway_over(model, settings=Settings(**settings))
     allowed = 0 if scope == "call" else 1
     for _ in range(allowed):
         gateway.complete(ASK)

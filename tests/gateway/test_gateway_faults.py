@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
 import time
@@ -27,6 +26,14 @@ REQUEST = Request("author", (Message("user", "Say it."),), max_tokens=50, deadli
 OBJECT = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 ONE_CALL = {"llm_attempts": 1, "breaker_seconds": 0}
 FULL = b'{"error": "server busy, please try again"}'
+
+
+def drip(data: bytes, seconds: float, count: int) -> list[Step]:
+    """Return the same bytes again and again, with pauses."""
+    steps: list[Step] = []
+    for _ in range(count):
+        steps += [data, seconds]
+    return steps
 
 
 def sse(*events: object) -> list[Step]:
@@ -139,7 +146,7 @@ def test_silence_in_the_middle_ends_at_the_idle_limit(gateway: MakeGateway, faul
 
 
 def test_a_drip_ends_at_the_total_deadline(gateway: MakeGateway, faults: FaultServer) -> None:
-    faults.answer([HEAD, *itertools.chain.from_iterable([(said("."), 0.1)] * 200)])
+    faults.answer([HEAD, *drip(said("."), 0.1, 200)])
     began = time.monotonic()
     with pytest.raises(ModelSlow, match="not complete within the time"):
         gateway(faults.connection(), llm_total_seconds=1, **ONE_CALL).complete(
@@ -149,7 +156,7 @@ def test_a_drip_ends_at_the_total_deadline(gateway: MakeGateway, faults: FaultSe
 
 
 def test_a_drip_of_bytes_that_make_no_line_ends_too(gateway: MakeGateway, faults: FaultServer) -> None:
-    faults.answer([HEAD, *itertools.chain.from_iterable([(b" ", 0.05)] * 400)])
+    faults.answer([HEAD, *drip(b" ", 0.05, 400)])
     with pytest.raises(ModelSlow, match="no answer began"):
         gateway(faults.connection(), llm_first_token_seconds=0.5, **ONE_CALL).complete(REQUEST)
 
@@ -303,3 +310,38 @@ def test_what_was_used_by_failed_calls_is_counted(gateway: MakeGateway, faults: 
     assert spent.usage.completion_tokens > 0
     assert spent.usage.prompt_tokens > 0
     assert spent.usage.estimated
+
+
+TAGS = {"models": [{"name": "m:latest", "model": "m:latest", "digest": "d1", "size": 5}]}
+
+
+def test_a_server_that_lists_models_but_answers_nothing_still_opens_the_breaker(
+    gateway: MakeGateway, faults: FaultServer
+) -> None:
+    down = status(503, {"error": "down"})
+    faults.answer(status(404, {"error": "no ps"}), status(200, TAGS), down, down)
+    lab = gateway(faults.connection(), llm_attempts=1, breaker_failures=2, llm_cache_hours=1)
+    for _ in range(2):
+        with pytest.raises(ModelAway, match="down"):
+            lab.complete(REQUEST)
+    asked = len(faults.requests)
+    with pytest.raises(ModelAway, match="is resting"):
+        lab.complete(REQUEST)
+    assert len(faults.requests) == asked
+
+
+def test_a_server_that_starts_late_is_tried_again_although_it_could_not_list_its_models(
+    gateway: MakeGateway, faults: FaultServer
+) -> None:
+    faults.answer(status(503, {"error": "starting"}), status(503, {"error": "starting"}), stream(["yes"]))
+    lab = gateway(faults.connection(), llm_cache_hours=1)
+    assert lab.complete(REQUEST).text == "yes"
+
+
+def test_the_key_of_a_connection_is_withheld_from_prompts(gateway: MakeGateway, faults: FaultServer) -> None:
+    faults.answer(stream(["yes"]))
+    lab = gateway(faults.connection(), **ONE_CALL)
+    lab.complete(Request("author", (Message("user", "the log says key-canary-8812"),)))
+    body = faults.requests[0].split(b"\r\n\r\n", 1)[1]
+    assert json.loads(body)["model"] == "m"
+    assert b"canary" not in body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,7 +46,7 @@ def test_the_strict_form_has_only_what_all_providers_take(real: dict[str, Any]) 
     assert not found.free_keys
 
 
-def _keywords(schema: dict[str, Any]) -> set[str]:
+def _keywords(schema: Mapping[str, Any]) -> set[str]:
     """Return all keywords, without the names of keys."""
     items = [schema["items"]] if "items" in schema else []
     inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ()), *items]

@@ -200,7 +200,9 @@ def older(file: str | Path, revision: str | None, *, root: Path, store: Store | 
     raise ConfigError(Problem("unknown-revision", f"{name!r} has no older revision"))
 
 
-def history(file: str | Path, *, root: Path | None = None, limit: int = 100, store: Store | None = None) -> list[Revision]:
+def history(
+    file: str | Path, *, root: Path | None = None, limit: int = 100, store: Store | None = None
+) -> list[Revision]:
     """Return the revisions of a file, the newest first, after settling what a crash left open."""
     from dataforge.store import revisions
     from dataforge.store.database import open_store
@@ -380,7 +382,10 @@ def _commit(path: Path, root: Path, actor: str, message: str) -> tuple[str, str]
     environment = {**os.environ, **identity, "GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1"}
     relative = str(path.relative_to(root))
     try:
-        for arguments in (("add", "--", relative), ("commit", "--quiet", "--message", message, "--only", "--", relative)):
+        for arguments in (
+            ("add", "--", relative),
+            ("commit", "--quiet", "--message", message, "--only", "--", relative),
+        ):
             done = _git(arguments, root, environment)
             if done.returncode:
                 return "", f"not committed to Git: {bounded(done.stderr.strip() or done.stdout.strip(), 300)}"

@@ -183,12 +183,12 @@ def _patch(value: JsonValue, operation: Operation) -> JsonValue:
     return value
 
 
-def _index(token: str, length: int, pointer: str) -> int:
-    if token == "-":
+def _index(part: str, length: int, pointer: str) -> int:
+    if part == "-":
         return length
-    if not re.fullmatch(r"0|[1-9][0-9]{0,8}", token) or int(token) > length:
+    if not re.fullmatch(r"0|[1-9][0-9]{0,8}", part) or int(part) > length:
         raise EditError(f"{pointer!r} is no place of a list of {length} items")
-    return int(token)
+    return int(part)
 
 
 def _is_rename(value: JsonValue, operation: Operation) -> bool:

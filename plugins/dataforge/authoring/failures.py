@@ -19,7 +19,7 @@ MAX_LOG = 6_000
 
 _MAX_BYTES = 2_000_000
 _PLACED = re.compile(
-    r"(?:^|[\s;:])(?P<pointer>/(?:source|sources|transforms|checks|destination|params|schedule|default_args)(?:/[\w.~-]+)*): "
+    r"(?:^|[\s;:])(?P<pointer>/(?:sources?|transforms|checks|destination|params|schedule|default_args)(?:/[\w.~-]+)*): "
     r"(?P<message>[^;\n]+?)(?: \((?P<hint>[^()\n]*(?:\([^()\n]*\)[^()\n]*)*)\))?(?=;|\n|$)"
 )
 _ERROR = re.compile(r"(?i)\berror\b|\bexception\b|traceback|\bfailed\b|\bfatal\b|critical")

@@ -1,7 +1,7 @@
 """A tolerant reader: from a text that was meant to be JSON to one that is, changed only where JSON demands it.
 
-What has one plain reading is mended: byte order mark, comments, commas, quotes, Python's and JavaScript's literals, NaN,
-raw line breaks and bad escapes in texts, brackets that are missing at the end, keys given twice. The rest is left.
+What has one plain reading is mended: byte order mark, comments, commas, quotes, Python's and JavaScript's literals,
+NaN, raw line breaks and bad escapes in texts, brackets that are missing, keys given twice. The rest is left.
 """
 
 from __future__ import annotations

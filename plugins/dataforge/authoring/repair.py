@@ -3,8 +3,8 @@
     repaired = repair(text, path=path, root=configs, gateway=gateway)      # gateway None: the fixers alone
 
 A turn of the model is one typed value for one finding (limited by the JSON Schema of its place, without the value that
-was refused); where that did not help, edits by path and value; a rewrite of the wrong parts comes last. After every turn
-the fixers look again. What a model may touch is what the findings are about; all else stays byte for byte.
+was refused); where that did not help, edits by path and value; a rewrite of the wrong parts comes last. After every
+turn the fixers look again. What a model may touch is what the findings are about; all else stays byte for byte.
 """
 
 from __future__ import annotations
@@ -112,13 +112,30 @@ def repair(
         trace.append(Turn("fix", note, before=before, after=fixed.left, changes=changed))
     notes = [finding.message for finding in fixed.advice]
     loop = _Loop(
-        fixed, look, path, root, settings, connections or {}, gateway, failure, trace, notes,
+        fixed,
+        look,
+        path,
+        root,
+        settings,
+        connections or {},
+        gateway,
+        failure,
+        trace,
+        notes,
         request=Request(
-            "repair", (), model=model, actor=actor, team=team, deadline_seconds=deadline_seconds, use_cache=use_cache,
+            "repair",
+            (),
+            model=model,
+            actor=actor,
+            team=team,
+            deadline_seconds=deadline_seconds,
+            use_cache=use_cache,
             request_id=request_id or uuid.uuid4().hex,
         ),
-        max_turns=max_turns, on_text=on_text, cancel=cancel,
-    )  # fmt: skip
+        max_turns=max_turns,
+        on_text=on_text,
+        cancel=cancel,
+    )
     stopped = loop.run()
     candidate = Candidate(loop.config or {}, loop.text, loop.findings)
     shown = diff.text(text, loop.text, path.name)
@@ -163,7 +180,7 @@ class _Loop:
                 return "no model"
             last = turn == self.max_turns - 1
             finding = next((each for each in open_ if (each.code, each.pointer) not in tried), None)
-            kind: Rung = "rewrite" if last and turn > 1 else _RUNGS[rung]
+            kind: Rung = "rewrite" if last and rung == 1 else _RUNGS[rung]
             if kind == "value" and (finding is None or self.value_schema(finding) is None):
                 kind, rung = "patch", 1
             try:
@@ -173,7 +190,7 @@ class _Loop:
                 return "model failed"
             if finding is not None and kind == "value":
                 tried.add((finding.code, finding.pointer))
-            text = self.applied(kind, finding or open_[0], open_, answer.value)
+            text = None if answer.problem else self.applied(kind, finding or open_[0], open_, answer.value)
             better = text is not None and self.adopt(kind, text, answer, seen)
             if text is None:
                 self.told(kind, answer, "the answer could not be used", self.findings)
@@ -212,14 +229,14 @@ class _Loop:
                 wanted += f" {json.dumps(refused, ensure_ascii=False)} was refused; it must be another value."
             schema = _object({"value": self.value_schema(finding) or {"type": "string"}})
         elif kind == "patch":
-            wanted = (
-                'Give the edits that repair it as {"changes": [{"op", "path", "value"}]}; value is JSON written as text.'
+            wanted = 'Give the edits that repair it as {"changes": [{"op", "path", "value"}]}; value is JSON as text.'
+            change = _object(
+                {
+                    "op": {"enum": ["replace", "add", "remove"]},
+                    "path": {"enum": self.paths(open_)},
+                    "value": {"type": "string"},
+                }
             )
-            change = _object({
-                "op": {"enum": ["replace", "add", "remove"]},
-                "path": {"enum": self.paths(open_)},
-                "value": {"type": "string"},
-            })  # fmt: skip
             schema = _object({"changes": {"type": "array", "items": change, "minItems": 1, "maxItems": 4}})
         else:
             parts = self.parts(open_)
@@ -248,9 +265,9 @@ class _Loop:
         if path[-1] == "connection":
             known = [name for name in self.connections if name != refused]
             return {"enum": known} if known else None
-        if finding.allowed and isinstance(refused, str) and finding.code.startswith(("unknown-", "invalid-choice")):
-            if refused == _named(finding):
-                return {"enum": [name for name in finding.allowed if name != refused]}
+        named = finding.code.startswith(("unknown-", "invalid-choice")) and refused == _named(finding)
+        if finding.allowed and isinstance(refused, str) and named:
+            return {"enum": [name for name in finding.allowed if name != refused]}
         schema = schema_at(self.config, path)
         return _without(schema, refused) if schema is not None else None
 
@@ -294,7 +311,9 @@ class _Loop:
             return None
         operations: list[Operation] = []
         if kind == "value":
-            new = value.get("value")
+            if "value" not in value:
+                return None
+            new = value["value"]
             there = exists(self.config, finding.pointer)
             if there and at(self.config, finding.pointer) == new:
                 return None
@@ -348,9 +367,17 @@ class _Loop:
         note = "; ".join(filter(None, (note, answer.problem)))
         self.trace.append(
             Turn(
-                kind, note, self.prompt, answer.prompt_hash, answer.model, answer.usage, self.findings, after, changes,
+                kind,
+                note,
+                self.prompt,
+                answer.prompt_hash,
+                answer.model,
+                answer.usage,
+                self.findings,
+                after,
+                changes,
                 answer.cached,
-            )  # fmt: skip
+            )
         )
         self.notes += [each for each in answer.notes if each not in self.notes]
 

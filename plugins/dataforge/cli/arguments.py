@@ -123,8 +123,12 @@ def _deploying_commands(commands: argparse._SubParsersAction) -> None:  # type: 
     repair = _command(commands, "deploying", "repair", "repair a config, or the config of a failed run")
     repair.add_argument("path", nargs="?", type=Path, metavar="CONFIG")
     repair.add_argument("--run", nargs=2, metavar=("DAG_ID", "RUN_ID"), help="a failed run; its log is read")
-    repair.add_argument("--log", type=Path, metavar="FILE", help="the log of the failed run, where Airflow's is elsewhere")
-    repair.add_argument("--model", metavar="MODEL", help="model, or connection/model; that of the settings when not given")
+    repair.add_argument(
+        "--log", type=Path, metavar="FILE", help="the log of the failed run, where Airflow's is elsewhere"
+    )
+    repair.add_argument(
+        "--model", metavar="MODEL", help="model, or connection/model; that of the settings when not given"
+    )
     repair.add_argument("--no-model", action="store_true", help="let only the deterministic fixers work")
     repair.add_argument(
         "--turns", type=_positive, default=5, metavar="N", help="calls of the model at most (default: 5)"

@@ -103,14 +103,16 @@ def _gateway() -> Gateway | None:
 
 
 def _known_connections() -> dict[str, str]:
-    """Return ids and types of the connections that the environment names; a lookup in a secrets backend costs seconds."""
+    """Return ids and types of the connections that the environment names; a secrets backend would cost seconds."""
     from urllib.parse import urlsplit
 
     found = {}
     for name, value in os.environ.items():
         if name.startswith("AIRFLOW_CONN_"):
             kind = urlsplit(value).scheme.replace("-", "_") if "://" in value else ""
-            found[name.removeprefix("AIRFLOW_CONN_").lower()] = {"postgresql": "postgres", "https": "http"}.get(kind, kind)
+            found[name.removeprefix("AIRFLOW_CONN_").lower()] = {"postgresql": "postgres", "https": "http"}.get(
+                kind, kind
+            )
     return found
 
 
@@ -164,7 +166,9 @@ def _write(path: Path, root: Path, repaired: Repaired, base: str) -> Deployed | 
 
     text = repaired.candidate.text
     if repaired.valid:
-        reason = f"repaired {len(repaired.fixed.applied)} findings" if repaired.failure is None else "repaired a failed run"
+        reason = (
+            f"repaired {len(repaired.fixed.applied)} findings" if repaired.failure is None else "repaired a failed run"
+        )
         return deploy(
             path.resolve(),
             text,
@@ -289,7 +293,15 @@ def history(arguments: argparse.Namespace) -> int:
         print(f"{name} has no revisions yet; `dataforge deploy` makes them")
         return 0
     rows = [
-        (one.id, one.digest[:12], one.created_at.strftime("%Y-%m-%d %H:%M:%S"), one.author, one.kind, one.model, one.reason)
+        (
+            one.id,
+            one.digest[:12],
+            one.created_at.strftime("%Y-%m-%d %H:%M:%S"),
+            one.author,
+            one.kind,
+            one.model,
+            one.reason,
+        )
         for one in found
     ]
     notes = [] if found[0].digest == digest_of(target) else ["the file was changed since, by other means"]

@@ -248,7 +248,7 @@ class Sieve:
         self._modes, self._unwanted, self._stages = modes, tuple(unwanted), stages or {}
         self._step, self._most = step, most
         self.rejects: list[Reject] = []
-        self.nulled = 0
+        self.nulled: dict[str, int] = {}
 
     def sifted(self, batch: pa.RecordBatch, wires: Sequence[Wire]) -> pa.RecordBatch:
         """Return the rows of `batch` that can be sent; TerminalError when more are rejected than may be."""
@@ -265,7 +265,7 @@ class Sieve:
                 continue
             misfits = _misfits(wire.convert, batch.column(wire.name), 0)
             if misfits and self._modes[wire.name] == "value":
-                self.nulled += len(misfits)
+                self.nulled[wire.name] = self.nulled.get(wire.name, 0) + len(misfits)
                 position = batch.schema.get_field_index(wire.name)
                 keep = pa.array([index not in misfits for index in range(batch.num_rows)])
                 nulls = pa.nulls(batch.num_rows, batch.schema.field(position).type)
@@ -396,6 +396,28 @@ def nulls_only(name: str, wire: pa.DataType, problem: Problem) -> Wire:
         nothing: Any = pa.nulls
         empty: pa.Array[Any] = nothing(len(array), wire)  # the stubs know no type of unknown kind
         return empty
+
+    return Wire(name, wire, convert)
+
+
+def exactly(name: str, source: pa.DataType, wire: pa.DataType, problem: Problem) -> Wire:
+    """Return how to hand over texts where `wire` is another type: those that spell its values; others are `problem`.
+
+    One text in a CSV column makes texts of its numbers, which fit as well as before.
+    """
+    import pyarrow as pa
+
+    only_nulls = nulls_only(name, wire, problem).convert
+    assert only_nulls is not None
+    if not is_text(source):
+        return Wire(name, wire, only_nulls)
+    read = _there_and_back(wire)
+
+    def convert(array: pa.Array[Any]) -> pa.Array[Any]:
+        try:
+            return read(array)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+            return only_nulls(array)
 
     return Wire(name, wire, convert)
 

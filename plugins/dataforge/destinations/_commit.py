@@ -34,7 +34,7 @@ from dataforge.components.delivery import (
 )
 from dataforge.components.prefetch import Prefetched, prefetch
 from dataforge.components.retry import TRANSACTION
-from dataforge.destinations._columns import MisfitError, Outgoing, Planned, engine_types
+from dataforge.destinations._columns import MisfitError, Outgoing, Planned, Sieve, engine_types
 from dataforge.destinations._contract import ColumnPlan, Rules, plan_columns
 from dataforge.destinations._dispositions import CLOSED_BY, REPLACE_KEPT, ROW, Counts, Dispositions, Stage, previous_of
 from dataforge.destinations._ledger import STAGE, Known, LedgerTables, SchemaVersion, run_number
@@ -144,6 +144,8 @@ class _Attempt:
             self._refuse_before(target, ledger)
         self._make_schemas(db, target, ledger)
         ledger.prepare()
+        if db.stages and not context.dry_run:
+            db.commit()  # other pipelines that begin would wait until our rows are in
         if (record := ledger.load(context.run_key)) and self._is_done(record, target):
             db.rollback()
             return _report_of(record, target)
@@ -226,7 +228,7 @@ class _Attempt:
             rejected=rejected,
             schema_version=schema_version,
             schema_changes=tuple(self._shown_changes(db, target, plan, disposition, created=created)),
-            schema_notes=tuple(plan.notes),
+            schema_notes=(*plan.notes, *_left_out(sieve)),
         )
         if context.dry_run:
             db.rollback()
@@ -546,6 +548,12 @@ def _report_of(record: LoadRecord, target: Target) -> LoadReport:
         already=True,
         schema_version=record.schema_version,
     )
+
+
+def _left_out(sieve: Sieve | None) -> Iterator[str]:
+    if sieve is not None:
+        for name, count in sieve.nulled.items():
+            yield f"column {name!r}: {count:,} values do not fit and are left out (discard_value)"
 
 
 def _first_rows(ahead: Prefetched, most: int) -> tuple[Iterable[pa.RecordBatch], bool]:

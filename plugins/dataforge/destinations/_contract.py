@@ -17,6 +17,7 @@ from dataforge.destinations._columns import (
     TargetColumn,
     Wire,
     check_names,
+    exactly,
     lossless,
     match,
     nulls_only,
@@ -208,7 +209,10 @@ def _fit(
     fitting = db.fit(_of_type(field, existing), column)
     if fitting is None:
         return problem
-    wire = Wire(field.name, fitting.wire.type, nulls_only(field.name, fitting.wire.type, problem).convert)
+    if mode in ("discard_row", "discard_value") and fitting.wire.type == existing:
+        wire = exactly(field.name, field.type, existing, problem)
+    else:
+        wire = Wire(field.name, fitting.wire.type, nulls_only(field.name, fitting.wire.type, problem).convert)
     return Planned(wire, fitting.type, fitting.stage_type, fitting.explicit)
 
 

@@ -54,7 +54,9 @@ class Book:
 
     def read(self) -> tuple[Manifest, Seen]:
         """Return what is true now, and what a swap must be based on."""
-        seen = self.place.ledger()
+        # The file's version comes first: a load that is committed after that makes the replacing of the file fail.
+        version = self.place.version(self.file) if self.file else None
+        seen = replace(self.place.ledger(), file=version)
         if seen.data is None:
             return self._adopted(), seen
         return self._settled(Manifest.from_json(seen.data, self.place.url)), seen
@@ -106,13 +108,12 @@ class Book:
     ) -> bool:
         """Put `data` in the place of the single file and make `after` true, as one; False when another was faster."""
         place = self.place
-        version = place.version(self.file)
         token = place.token(data)
         waiting = {} if place.local else dict(before.pending)
         waiting[token] = json.loads(replace(after, pending={}).to_json())
         if not self.swap(replace(before, pending=waiting), seen):
             return False
-        if not place.replace(data, self.file, token, version) and place.identity(self.file) != token:
+        if not place.replace(data, self.file, token, seen.file) and place.identity(self.file) != token:
             return False
         for _ in range(TRIES):
             manifest, seen = self.read()

@@ -45,10 +45,14 @@ _UNKNOWN = ("NotImplemented", "501")
 
 @dataclass(frozen=True)
 class Seen:
-    """A ledger as it was read: its content, and what says whether it is still the same; None when there is none."""
+    """A ledger as it was read: its content, and what says whether it is still the same; None when there is none.
+
+    `file` is the version of a single file from before the ledger was read.
+    """
 
     data: bytes | None = None
     version: str | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True)

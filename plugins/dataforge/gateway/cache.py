@@ -17,6 +17,8 @@ import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -175,16 +177,9 @@ def _name(key: str, team: str) -> str:
 
 def redis_client(url: str) -> Any:
     """Return a client for a redis://, rediss:// or valkey:// URL. ImportError where neither client is installed."""
-    try:
-        import redis as module
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError:
-        import valkey as module
-        from valkey.backoff import NoBackoff
-        from valkey.retry import Retry
-    plain = url.replace("valkey", "redis", 1)
-    if module.__name__ == "valkey":
-        plain = plain.replace("redis", "valkey", 1)
+    name = "redis" if find_spec("redis") is not None else "valkey"
+    module, backoff, retry = (import_module(part) for part in (name, f"{name}.backoff", f"{name}.retry"))
+    plain = url.replace("valkey", "redis", 1).replace("redis", name, 1)
     # an answer is not waited for: without the cache the model is asked
-    return module.from_url(plain, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
+    patience = retry.Retry(backoff.NoBackoff(), 0)
+    return module.from_url(plain, socket_timeout=2, socket_connect_timeout=1, retry=patience)

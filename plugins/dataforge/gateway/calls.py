@@ -80,6 +80,8 @@ FIRST_TOKEN = {"ollama": 60.0}
 ENDLESS = 12
 """Characters per token above which an answer is taken for endless."""
 DISCOVERY_WAIT = 5.0
+UNKNOWN = "unknown"
+"""The digest of a model whose server could not be asked for it: its answers are not kept."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,10 @@ class ModelGateway:
                     break
                 progress.notes.append(bounded(str(error), 300))
                 continue
+            except ModelRefused as error:
+                if failures:
+                    raise ModelRefused(f"{error}; asked since {bounded(str(failures[0]), 400)}") from None
+                raise
             restoring.end()
             return completion
         raise _all_away(failures)
@@ -272,6 +278,9 @@ class ModelGateway:
         self, entry: Entry, request: Request, messages: tuple[Message, ...], redaction: Redaction, progress: _Progress
     ) -> _Prepared:
         profile = self._chains.profile(entry.connection)
+        if profile.key:  # it must not stand in a prompt, wherever the caller has found it
+            redaction.also((profile.key,))
+            messages = redaction.messages(messages)
         adapter = self._adapter(profile)
         model = self._model(profile, entry.model or profile.extra.model, progress)
         schema, flat = request.schema, None
@@ -475,21 +484,11 @@ class ModelGateway:
     @contextmanager
     def _breaker(self, profile: Profile, model: str) -> Iterator[None]:
         """Refuse at once while the model rests; count what says that its server is away."""
-        if self._breakers is None or not self._settings.breaker_seconds:
+        admitted = self._admitted(profile, model)
+        if admitted is None:
             yield
             return
-        name = f"{profile.connection}/{model}"
-        breakers = Breakers(self._breakers, self._settings.breaker_failures, self._settings.breaker_seconds)
-        place = Connection(f"llm/{name}", profile.provider, profile.url, password=profile.key)
-        try:
-            breakers.admit(place)
-        except TransientError as error:
-            text = str(error).replace("connection 'llm/", "model '", 1)
-            raise _Resting(text, profile.connection) from None
-        except OSError as error:
-            line("breaker states can't be used", level=logging.WARNING, reason=type(error).__name__)
-            yield
-            return
+        breakers, place = admitted
         try:
             yield
         except ModelFull:
@@ -503,6 +502,25 @@ class ModelGateway:
             raise
         breakers.well()
 
+    def _admit(self, profile: Profile, model: str) -> None:
+        """Refuse at once while the model rests, without counting what comes then."""
+        if (admitted := self._admitted(profile, model)) is not None:
+            admitted[0].give_back()
+
+    def _admitted(self, profile: Profile, model: str) -> tuple[Breakers, Connection] | None:
+        if self._breakers is None or not self._settings.breaker_seconds:
+            return None
+        breakers = Breakers(self._breakers, self._settings.breaker_failures, self._settings.breaker_seconds)
+        place = Connection(f"llm/{profile.connection}/{model}", profile.provider, profile.url, password=profile.key)
+        try:
+            breakers.admit(place)
+        except TransientError as error:
+            raise _Resting(str(error).replace("connection 'llm/", "model '", 1), profile.connection) from None
+        except OSError as error:
+            line("breaker states can't be used", level=logging.WARNING, reason=type(error).__name__)
+            return None
+        return breakers, place
+
     # ---- models -----------------------------------------------------------------------------------------------------
 
     def _adapter(self, profile: Profile) -> Adapter:
@@ -513,21 +531,24 @@ class ModelGateway:
 
     def _model(self, profile: Profile, name: str | None, progress: _Progress) -> Model:
         """Return the model to use: the named one, with its digest where the server tells, or the first one offered."""
-        if name is not None and (profile.provider != "ollama" or self._cache is None):
-            return Model(profile.connection, profile.provider, name)
-        with self._breaker(profile, name or "*"):
-            found = self._models(profile, seconds=max(0.1, min(DISCOVERY_WAIT, progress.left)))
         if name is None:
+            with self._breaker(profile, "*"):
+                found = self._models(profile, seconds=max(0.1, min(DISCOVERY_WAIT, progress.left)))
             if not found:
                 raise ModelRefused(
                     f"{profile.place}: the server has no model; add one, with ollama: `ollama pull NAME`"
                 )
             return found[0]
+        plain = Model(profile.connection, profile.provider, name)
+        if profile.provider != "ollama" or self._cache is None:
+            return plain
+        self._admit(profile, name)
+        try:
+            found = self._models(profile, seconds=max(0.1, min(DISCOVERY_WAIT, progress.left)))
+        except GatewayError:
+            return replace(plain, digest=UNKNOWN)  # the call itself will tell what is wrong, and is tried again
         wanted = name if ":" in name else f"{name}:latest"
-        return next(
-            (model for model in found if model.name in (name, wanted)),
-            Model(profile.connection, profile.provider, name),
-        )
+        return next((model for model in found if model.name in (name, wanted)), plain)
 
     def _models(self, profile: Profile, seconds: float = DISCOVERY_WAIT, *, fresh: bool = False) -> tuple[Model, ...]:
         with self._lock:
@@ -560,7 +581,7 @@ class ModelGateway:
     # ---- cache, events ----------------------------------------------------------------------------------------------
 
     def _key(self, request: Request, prepared: _Prepared, redaction: Redaction) -> str | None:
-        if self._cache is None or not request.use_cache:
+        if self._cache is None or not request.use_cache or prepared.model.digest == UNKNOWN:
             return None
         return key_of(
             prepared.call,

@@ -114,7 +114,7 @@ class OllamaAdapter:
         extra = self._profile.extra
         try:
             client = self._make(seconds)
-            loaded = {one.model for one in client.ps().models}
+            loaded = _loaded(client)
             found = [
                 Model(
                     connection=self._profile.connection,
@@ -124,7 +124,7 @@ class OllamaAdapter:
                     size_bytes=int(one.size) if one.size is not None else None,
                     context_tokens=extra.num_ctx,
                     parameters=(one.details.parameter_size or "") if one.details else "",
-                    loaded=one.model in loaded,
+                    loaded=None if loaded is None else one.model in loaded,
                     price_in=extra.price_in or 0.0,
                     price_out=extra.price_out or 0.0,
                 )
@@ -133,6 +133,18 @@ class OllamaAdapter:
         except Exception as error:  # noqa: BLE001 it is told by what it means
             raise fault(error, self._profile.place, line) from None
         return sorted(found, key=lambda model: (not model.loaded, model.name))
+
+
+def _loaded(client: Any) -> set[str] | None:
+    """Return the names of the models in memory; None where the server, being no Ollama, does not tell."""
+    from ollama import ResponseError
+
+    try:
+        return {str(one.model) for one in client.ps().models}
+    except ResponseError as error:
+        if error.status_code == 404:
+            return None
+        raise
 
 
 def missing(package: str, connection: str, extra: str | None = None) -> str:

@@ -59,12 +59,18 @@ class Redaction:
 
     def __init__(self, private: Iterable[str] = (), *, personal: bool = True) -> None:
         self._personal = personal
-        self._private = sorted({form for value in private if len(value) >= 3 for form in forms(value)}, key=_by_length)
+        self._private: list[str] = []
         self._placeholders: dict[str, str] = {}
         self._values: dict[str, str] = {}
         self._kinds: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._taken: frozenset[str] = frozenset()
+        self.also(private)
+
+    def also(self, private: Iterable[str]) -> None:
+        """Withhold these secrets too, from now on."""
+        found = {form for value in private if len(value) >= 3 for form in forms(value)}
+        self._private = sorted({*self._private, *found}, key=_by_length)
 
     def reserve(self, texts: Iterable[str]) -> None:
         """Never use placeholders that stand in one of the texts already."""

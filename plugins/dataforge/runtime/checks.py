@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dataforge.components import sql
 from dataforge.components.base import CheckConfig, CheckQueries, Columns, JsonValue, Relation, RunValues, Scope
+from dataforge.components.database import quote_identifier
 from dataforge.components.registry import CHECKS
 from dataforge.errors import CheckFailed, CheckFailure, bounded
 from dataforge.runtime.engines.duckdb_ import engine_error
@@ -140,9 +141,20 @@ def _row(connection: duckdb.DuckDBPyConnection, query: exp.Query) -> tuple[int, 
 def _examples(connection: duckdb.DuckDBPyConnection, query: CheckQueries) -> tuple[dict[str, object], ...]:
     if query.examples is None:
         return ()
-    found = connection.execute(query.examples.copy().limit(EXAMPLES, copy=False).sql(sql.DIALECT))
-    names = [column[0] for column in found.description or ()]
-    return tuple(dict(zip(names, map(_plain, row), strict=True)) for row in found.fetchall())
+    found = connection.sql(query.examples.copy().limit(EXAMPLES, copy=False).sql(sql.DIALECT))
+    # as texts of the engine: Python has no value for many an instant, and for those with a zone not without pytz
+    shown = [
+        quoted if str(type_.id) in _SHOWN else f"CAST({quoted} AS VARCHAR)"
+        for quoted, type_ in zip(map(quote_identifier, found.columns), found.types, strict=True)
+    ]
+    rows = found.project(", ".join(shown)).fetchall()
+    return tuple(dict(zip(found.columns, map(_plain, row), strict=True)) for row in rows)
+
+
+_SHOWN = frozenset(
+    {"boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "double"}
+)
+"""Types whose values are shown as they are."""
 
 
 def _plain(value: object) -> object:

@@ -66,7 +66,13 @@ def say(
         owned = update(CHATS).where(CHATS.c.id == chat, CHATS.c.actor == actor).values(updated_at=instant)
         if connection.execute(owned).rowcount != 1:
             return None
-        row = {"chat": chat, "role": role, "text": text, "at": instant, "details": json.dumps(details or {}, default=str)}
+        row = {
+            "chat": chat,
+            "role": role,
+            "text": text,
+            "at": instant,
+            "details": json.dumps(details or {}, default=str),
+        }
         found = connection.execute(insert(MESSAGES).values(row)).inserted_primary_key
         assert found is not None
     return ChatMessage(int(found[0]), chat, role, text, instant, dict(details or {}))

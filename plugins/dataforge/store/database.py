@@ -94,7 +94,9 @@ def _parsed(url: str) -> URL:
         parsed = None
     if parsed is None or parsed.get_backend_name() not in ("sqlite", "postgresql"):
         hint = "write sqlite:////absolute/path.db or postgresql://user:password@host/database"
-        raise ConfigError(Problem("invalid-setting", "[dataforge] store_url is no URL of SQLite or PostgreSQL", (), hint))
+        raise ConfigError(
+            Problem("invalid-setting", "[dataforge] store_url is no URL of SQLite or PostgreSQL", (), hint)
+        )
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg2")
     return parsed
@@ -149,5 +151,3 @@ def _migrate(store: Store) -> None:
 
 def _first_line(error: object) -> str:
     return str(error).strip().split("\n", 1)[0][:200]
-
-

@@ -92,7 +92,7 @@ def history(store: Store, file: str, limit: int = 100) -> list[Revision]:
 
 
 def get(store: Store, file: str, wanted: str) -> Revision:
-    """Return the live revision of a file with this id, or the newest whose digest begins so; ConfigError when none is."""
+    """Return the live revision with this id, or the newest whose digest begins so; ConfigError when there is none."""
     query = select(REVISIONS).where(REVISIONS.c.file == file, REVISIONS.c.state == "live")
     with store.transaction() as connection:
         rows = connection.execute(query.order_by(REVISIONS.c.id.desc())).mappings().all()
@@ -115,7 +115,9 @@ def found(file: str, text: str | None, parent: Revision | None) -> Revision:
     """Return the revision of a file that was changed by other means."""
     kind: Kind = "found" if text is not None else "deleted"
     reason = "changed outside of DataForge" if parent else "there before DataForge kept revisions"
-    return Revision(file, digest(text), text, reason=reason, parent=parent.id if parent else None, kind=kind, state="live")
+    return Revision(
+        file, digest(text), text, reason=reason, parent=parent.id if parent else None, kind=kind, state="live"
+    )
 
 
 def settle(connection: Connection, revision: Revision, state: State, commit_id: str = "") -> Revision:
@@ -131,7 +133,9 @@ def reconcile(store: Store, read: Callable[[str], str | None], prefix: str = "")
     `read` returns the text of a file by its relative name, None when there is none.
     """
     settled = []
-    pending = select(REVISIONS).where(REVISIONS.c.state == "pending", REVISIONS.c.file.startswith(prefix, autoescape=True))
+    pending = select(REVISIONS).where(
+        REVISIONS.c.state == "pending", REVISIONS.c.file.startswith(prefix, autoescape=True)
+    )
     with store.transaction() as connection:
         rows = connection.execute(pending.order_by(REVISIONS.c.id)).mappings().all()
         for row in rows:

@@ -58,7 +58,7 @@ FIXERS: Mapping[str, tuple[Fixer, ...]] = {
     "unknown-destination": (places.missing_type, names.unknown_type),
     "unknown-function": (expressions.sql_functions, expressions.sql_text),
     "unknown-input": (names.unknown_name, expressions.sql_names),
-    "unknown-key": (names.obsolete_key, names.unknown_key, places.moved_key, json_types.named),
+    "unknown-key": (places.mapping_too_high, names.obsolete_key, names.unknown_key, places.moved_key, json_types.named),
     "unknown-param": (names.unknown_param,),
     "unknown-placeholder": (names.unknown_param,),
     "unknown-source": (places.missing_type, names.unknown_type),
@@ -70,8 +70,19 @@ FIXERS: Mapping[str, tuple[Fixer, ...]] = {
 """Code to the fixers that are asked, in this order. Faults of the JSON text itself are mended before (`mending`)."""
 
 NEEDS_A_PERSON = frozenset(
-    "duplicate-dag-id broken-link outside-folder not-a-file unreadable too-large matrix-too-large broken-component "
-    "refused-by-airflow contract-frozen source-unreachable".split()
+    [
+        "duplicate-dag-id",
+        "broken-link",
+        "outside-folder",
+        "not-a-file",
+        "unreadable",
+        "too-large",
+        "matrix-too-large",
+        "broken-component",
+        "refused-by-airflow",
+        "contract-frozen",
+        "source-unreachable",
+    ]
 )
 """Codes that neither a fixer nor a model can decide."""
 
@@ -121,7 +132,7 @@ class Fixed:
 
 
 def checker(path: Path, root: Path, settings: Settings | None = None) -> TextChecker:
-    """Return the check of `dataforge validate` for a text that would stand at `path`: files, then the whole pipeline."""
+    """Return the check of `dataforge validate` for a text that would stand at `path`: the file, then the pipeline."""
     from dataforge.config.files import locate_problems, read_text
     from dataforge.dag_factory.check import problems
 
@@ -277,21 +288,48 @@ def _within(pointer: str, outer: str) -> bool:
     return pointer == outer or pointer.startswith(f"{outer}/")
 
 
-_TYPES = frozenset("unknown-source unknown-transform unknown-check unknown-destination".split())
+_TYPES = frozenset(["unknown-source", "unknown-transform", "unknown-check", "unknown-destination"])
 _TEXT = frozenset(
-    "byte-order-mark duplicate-key lone-surrogate not-a-number not-utf8 nul-character number-too-large number-too-long "
-    "syntax-error too-deep trailing-data empty-file".split()
+    [
+        "byte-order-mark",
+        "duplicate-key",
+        "lone-surrogate",
+        "not-a-number",
+        "not-utf8",
+        "nul-character",
+        "number-too-large",
+        "number-too-long",
+        "syntax-error",
+        "too-deep",
+        "trailing-data",
+        "empty-file",
+    ]
 )
 _STRUCTURE = frozenset(
-    "conflicting-keys invalid-choice invalid-key invalid-value missing-key unknown-check unknown-destination unknown-key "
-    "unknown-source unknown-transform wrong-type invalid-placeholder misplaced-placeholder unknown-param "
-    "secret-in-config not-in-defaults".split()
+    [
+        "conflicting-keys",
+        "invalid-choice",
+        "invalid-key",
+        "invalid-value",
+        "missing-key",
+        "unknown-check",
+        "unknown-destination",
+        "unknown-key",
+        "unknown-source",
+        "unknown-transform",
+        "wrong-type",
+        "invalid-placeholder",
+        "misplaced-placeholder",
+        "unknown-param",
+        "secret-in-config",
+        "not-in-defaults",
+    ]
 )
-_REVIEW = frozenset("needs-dead-letters needs-merge unsupported-disposition incremental-no-ledger".split())
+_REVIEW = frozenset(["needs-dead-letters", "needs-merge", "unsupported-disposition", "incremental-no-ledger"])
 
 
 def stage(found: Iterable[Finding]) -> int:
-    """Return how far the checks came: 0 the text, 1 the structure, 2 what keys say together, 3 columns and SQL, 4 all."""
+    """Return how far the checks came: 0 the text, 1 the structure, 2 keys together, 3 columns and SQL, 4 to the end."""
     codes = {finding.code for finding in found if finding.severity == "error"}
     if codes & _TEXT:
         return 0

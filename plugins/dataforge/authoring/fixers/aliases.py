@@ -30,7 +30,7 @@ TOP = _table(
         "params": "parameters parameter param variables vars arguments",
         "source": "input extract from reader origin extractor",
         "sources": "inputs readers origins",
-        "transforms": "transform transformations transformation steps processing operations pipeline_steps transformers",
+        "transforms": "transform transformations transformation steps processing operations transformers",
         "checks": "check validations validation tests quality quality_checks data_quality expectations assertions",
         "destination": "output sink target load to writer destinations outputs sinks targets loader dest",
         "dead_letters": "dead_letter dlq dead_letter_queue rejects",
@@ -72,7 +72,8 @@ OBSOLETE = {
 
 _CONNECTION = (
     "conn conn_id connection_id connectionid connection_name connid airflow_connection airflow_conn_id airflow_conn "
-    "postgres_conn_id http_conn_id aws_conn_id gcp_conn_id mysql_conn_id database_connection db_connection credentials_id"
+    "postgres_conn_id http_conn_id aws_conn_id gcp_conn_id mysql_conn_id database_connection db_connection "
+    "credentials_id"
 )
 _TABLE = "table_name tablename sql_table target_table source_table table_id relation destination_table db_table"
 _PATH = (
@@ -221,8 +222,8 @@ TYPES: dict[str, dict[str, str]] = {
     "source": _table(
         {
             "postgres": "postgresql pg postgres_table postgres_query postgresql_table psql postgres_sql pgsql",
-            "sql": "sql_table sql_query database db jdbc mysql mariadb mssql sqlserver oracle sqlite snowflake bigquery "
-            "redshift relational rdbms odbc sqlalchemy table query sql_database",
+            "sql": "sql_table sql_query database db jdbc mysql mariadb mssql sqlserver oracle sqlite snowflake "
+            "bigquery redshift relational rdbms odbc sqlalchemy table query sql_database",
             "http": "rest api rest_api http_api https url web httpapi http_json restapi webservice json_api",
             "csv": "csv_file tsv text_file csvfile delimited local_csv csv_files s3_csv csv_local flatfile",
             "json": "jsonl ndjson json_lines json_file jsonlines json_files newline_delimited_json",
@@ -244,8 +245,9 @@ TYPES: dict[str, dict[str, str]] = {
             "filter": "where filter_rows row_filter filtering filter_by having keep_rows",
             "deduplicate": "dedup dedupe drop_duplicates distinct unique deduplication remove_duplicates de_duplicate",
             "aggregate": "group_by groupby group agg aggregation summarize summarise aggregations summary",
-            "derive": "compute add_column add_columns calculate calculated with_columns with_column computed map assign "
-            "mutate formula expression derived derive_columns new_column computed_column add_field calculated_field",
+            "derive": "compute add_column add_columns calculate calculated with_columns with_column computed map "
+            "assign mutate formula expression derived derive_columns new_column computed_column add_field "
+            "calculated_field",
             "rename": "rename_columns rename_column rename_fields renaming renames",
             "sort": "order_by order sort_by orderby sorting",
             "limit": "head top take first limit_rows",
@@ -276,8 +278,8 @@ DISPOSITIONS = _table(
     {
         "replace": "overwrite truncate full_refresh full truncate_insert truncate_and_load full_load replace_all "
         "truncate_append drop_and_create recreate refresh reload rewrite overwrite_table create_or_replace drop",
-        "merge": "upsert update insert_or_update merge_upsert insert_update upserts on_conflict_update update_or_insert "
-        "insert_on_conflict merge_into",
+        "merge": "upsert update insert_or_update merge_upsert insert_update upserts on_conflict_update "
+        "update_or_insert insert_on_conflict merge_into",
         "append": "insert add append_only insert_only insert_into appending incremental_append adding load",
     }
 )
@@ -294,16 +296,32 @@ CHOICES: dict[str, dict[str, str]] = {
             "anti": "left_anti not_exists",
         }
     ),
-    "compression": _table({"gzip": "gz gunzip .gz gzipped", "zstd": "zst zstandard", "bz2": "bzip2 bzip", "none": "no off"}),
-    "severity": _table({"fail": "error critical fatal stop abort raise block", "warn": "warning info log notice", "reject": "quarantine drop discard dead_letter skip"}),
+    "compression": _table(
+        {"gzip": "gz gunzip .gz gzipped", "zstd": "zst zstandard", "bz2": "bzip2 bzip", "none": "no off"}
+    ),
+    "severity": _table(
+        {
+            "fail": "error critical fatal stop abort raise block",
+            "warn": "warning info log notice",
+            "reject": "quarantine drop discard dead_letter skip",
+        }
+    ),
     "execution": _table({"fused": "stream streaming single one_task pipelined", "staged": "batch three_tasks stages"}),
     "method": _table({"GET": "get fetch read", "POST": "post"}),
     "on_error": _table({"null": "nullify coerce set_null ignore none", "fail": "raise error stop abort"}),
     "null_cursor": _table({"skip": "ignore drop", "fail": "error raise", "dead_letter": "reject quarantine"}),
     "null_keys": _table({"fail": "error raise", "dead_letter": "reject quarantine skip"}),
-    "duplicate_keys": _table({"fail": "error raise", "deduplicate": "dedupe dedup drop latest", "dead_letter": "reject"}),
+    "duplicate_keys": _table(
+        {"fail": "error raise", "deduplicate": "dedupe dedup drop latest", "dead_letter": "reject"}
+    ),
     "missing_rows": _table({"keep": "ignore retain", "delete": "remove drop hard_delete"}),
-    "merge_strategy": _table({"upsert": "update merge", "delete_insert": "delete+insert deleteinsert", "scd2": "scd_2 scdtype2 type2 scd_type_2 history slowly_changing"}),
+    "merge_strategy": _table(
+        {
+            "upsert": "update merge",
+            "delete_insert": "delete+insert deleteinsert",
+            "scd2": "scd_2 scdtype2 type2 scd_type_2 history slowly_changing",
+        }
+    ),
     "replace_method": _table({"truncate": "truncate_insert", "delete": "delete_insert", "swap": "rename atomic"}),
     "format": _table({"newline_delimited": "ndjson jsonl lines json_lines jsonlines", "array": "list json"}),
     "engine": _table({"duckdb": "duck embedded local default"}),
@@ -322,7 +340,9 @@ PARAM_TYPES = _table(
     }
 )
 
-MASKS = _table({"hash": "sha256 sha md5 hashed", "null": "none remove nullify", "redact": "mask masked hide stars asterisks"})
+MASKS = _table(
+    {"hash": "sha256 sha md5 hashed", "null": "none remove nullify", "redact": "mask masked hide stars asterisks"}
+)
 
 SQL_TYPES = _table(
     {

@@ -1,7 +1,8 @@
-"""What a fixer sees of one finding, and what it answers: proposals, best first, of which the first that helps is taken."""
+"""What a fixer sees of one finding, and what it answers: proposals, best first; the first that helps is taken."""
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -56,7 +57,7 @@ class Block:
         return kind if isinstance(kind, str) else ""
 
     @property
-    def model(self) -> type[BaseModel] | None:
+    def model(self) -> builtins.type[BaseModel] | None:
         """The model of its config; None when its type is not known."""
         return model_of(self.kind, self.type)
 
@@ -180,13 +181,15 @@ def model_of(kind: str, type_: str) -> type[BaseModel] | None:
 
 
 def blocks(data: Mapping[str, Any]) -> Iterator[Block]:
-    """Yield every component of a config."""
+    """Yield every component of a config that is an object."""
     for key, kind in KIND_OF.items():
         value = data.get(key)
         if key == "sources" and isinstance(value, Mapping):
-            yield from (Block(kind, pointer_of((key, name)), part) for name, part in value.items())
+            found = [Block(kind, pointer_of((key, name)), part) for name, part in value.items()]
+            yield from (block for block in found if isinstance(block.value, Mapping))
         elif isinstance(value, list):
-            yield from (Block(kind, pointer_of((key, index)), part) for index, part in enumerate(value))
+            found = [Block(kind, pointer_of((key, index)), part) for index, part in enumerate(value)]
+            yield from (block for block in found if isinstance(block.value, Mapping))
         elif isinstance(value, Mapping) and key in ("source", "destination"):
             yield Block(kind, pointer_of((key,)), value)
 

@@ -16,8 +16,8 @@ from dataforge.components.base import JsonValue
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.config.shapes import Shape, type_name
 
-_TRUE = frozenset("true yes on y 1 enabled t".split())
-_FALSE = frozenset("false no off n 0 disabled f".split())
+_TRUE = frozenset(["true", "yes", "on", "y", "1", "enabled", "t"])
+_FALSE = frozenset(["false", "no", "off", "n", "0", "disabled", "f"])
 _NAMES = ("name", "id", "value", "column", "field", "key", "path", "connection", "conn_id", "table")
 
 
@@ -34,7 +34,7 @@ def wrong_type(case: Case) -> Iterator[Proposal]:
         yield from _as_number(case, value, told)
     yield from _as_duration(case, value)
     if "a list" in wanted or _has_items(shape):
-        yield from _as_list(case, value, told)
+        yield from _as_list(case, value)
     if "an object" in wanted or "object" in wanted.partition(", not")[0]:
         yield from _as_object(case, value, told)
     if "text" in wanted.partition(", not")[0] or "one of" in wanted:
@@ -86,11 +86,13 @@ def _as_text(case: Case, value: JsonValue, told: str) -> Iterator[Proposal]:
         elif case.key == "table":
             yield case.replace(".".join(value), "a table is written 'schema.table'")
     elif isinstance(value, Mapping):
-        if case.key == "table" and {*value} == {"schema", "name"} or {*value} == {"schema", "table"}:
+        if (case.key == "table" and {*value} == {"schema", "name"}) or {*value} == {"schema", "table"}:
             name = value.get("name", value.get("table"))
             yield case.replace(f"{value['schema']}.{name}", "a table is written 'schema.table'")
         if case.key == "schedule" or case.pointer == "/schedule_interval":
-            inner = next((value[key] for key in ("cron", "expression", "interval", "preset", "value") if key in value), None)
+            inner = next(
+                (value[key] for key in ("cron", "expression", "interval", "preset", "value") if key in value), None
+            )
             if isinstance(inner, str) and len(value) == 1:
                 yield case.replace(inner, "a schedule is a text")
         named = [part for key, part in value.items() if key in _NAMES and isinstance(part, str)]
@@ -98,7 +100,7 @@ def _as_text(case: Case, value: JsonValue, told: str) -> Iterator[Proposal]:
             yield case.replace(named[0], "a text is wanted, no object")
 
 
-def _as_list(case: Case, value: JsonValue, told: str) -> Iterator[Proposal]:
+def _as_list(case: Case, value: JsonValue) -> Iterator[Proposal]:
     if isinstance(value, str):
         inner = value.strip()
         if inner.startswith("[") and inner.endswith("]"):
@@ -125,7 +127,9 @@ def _object_as_list(case: Case, value: Mapping[str, Any]) -> Iterator[Proposal]:
     kind = {"transforms": "transform", "checks": "check"}.get(case.key) if len(case.path) == 1 else None
     if kind and "type" not in value:
         whole = [
-            _typed(kind, type_, inner) if (type_ := _type_named(kind, key)) else {"name": key, **inner}
+            _typed(kind, type_, inner)
+            if (type_ := _type_named(kind, key))
+            else {"name": key, **inner}
             if isinstance(inner, Mapping) and "type" in inner
             else None
             for key, inner in value.items()
@@ -140,10 +144,13 @@ def _object_as_list(case: Case, value: Mapping[str, Any]) -> Iterator[Proposal]:
         if all(isinstance(part, str) for part in value.values()):
             words = {part.strip().lower() for part in value.values()}
             if words <= {"asc", "desc"}:
-                yield case.replace([f"{key} {part}".strip() for key, part in value.items()], "a list of texts is wanted")
+                yield case.replace(
+                    [f"{key} {part}".strip() for key, part in value.items()], "a list of texts is wanted"
+                )
             if case.key == "on":
                 yield case.replace(
-                    [key if key == part else f"{key} = {part}" for key, part in value.items()], "a list of texts is wanted"
+                    [key if key == part else f"{key} = {part}" for key, part in value.items()],
+                    "a list of texts is wanted",
                 )
         if all(isinstance(part, bool) or part is None or part == {} for part in value.values()):
             yield case.replace([key for key, part in value.items() if part is not False], "a list of names is wanted")
@@ -198,7 +205,9 @@ def _list_as_mapping(case: Case, value: list[Any]) -> Iterator[Proposal]:
         if isinstance(part, Mapping) and len(part) == 1:
             found.update(part)
         elif isinstance(part, Mapping) and len(part) == 2:
-            key = next((part[k] for k in ("name", "column", "from", "old", "source", "field", "key") if k in part), None)
+            key = next(
+                (part[k] for k in ("name", "column", "from", "old", "source", "field", "key") if k in part), None
+            )
             other = next((v for k, v in part.items() if v != key), None)
             if not isinstance(key, str) or other is None:
                 return

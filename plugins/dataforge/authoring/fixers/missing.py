@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from dataforge.authoring.editing import Operation
 from dataforge.authoring.fixers import aliases
@@ -62,12 +63,16 @@ def primary_key(case: Case) -> Iterator[Proposal]:
         return
     found = []
     for other in blocks(case.data):
-        keys = other.value.get("keys" if other.type == "deduplicate" else "columns") if other.type in ("deduplicate", "unique") else None
+        keys = (
+            other.value.get("keys" if other.type == "deduplicate" else "columns")
+            if other.type in ("deduplicate", "unique")
+            else None
+        )
         if isinstance(keys, list) and keys and keys not in found:
             found.append(keys)
     if len(found) == 1:
         place = under(block.pointer, "primary_key")
-        op = "replace" if "primary_key" in block.value else "add"
+        op: Literal["add", "replace"] = "replace" if "primary_key" in block.value else "add"
         yield Proposal((Operation(op, place, found[0]),), "these columns are the only key that the pipeline names")
 
 
@@ -85,7 +90,7 @@ def needs_merge(case: Case) -> Iterator[Proposal]:
     block = case.block
     if block is not None and block.value.get("primary_key"):
         place = under(block.pointer, "write_disposition")
-        op = "replace" if "write_disposition" in block.value else "add"
+        op: Literal["add", "replace"] = "replace" if "write_disposition" in block.value else "add"
         yield Proposal((Operation(op, place, "merge"),), f"{case.key!r} needs write_disposition 'merge'")
 
 

@@ -66,7 +66,18 @@ def unknown_type(case: Case) -> Iterator[Proposal]:
     name = aliases.plain(told)
     for kind in (block.kind,):
         by_path = type_by_path(block)
-        vague = name in ("file", "files", "s3", "gcs", "localfile", "filesystem", "local", "blob", "filedrop", "storage")
+        vague = name in (
+            "file",
+            "files",
+            "s3",
+            "gcs",
+            "localfile",
+            "filesystem",
+            "local",
+            "blob",
+            "filedrop",
+            "storage",
+        )
         if by_path and vague:
             yield case.replace(by_path, f"the file's name says that it is {by_path}")
         known = aliases.TYPES[kind].get(name)
@@ -89,7 +100,9 @@ def type_by_path(block: Block) -> str | None:
     text = " ".join(str(part) for key, part in block.value.items() if key != "type" and isinstance(part, str))
     endings = {"csv": "csv|tsv", "json": "jsonl?|ndjson", "parquet": "parquet|pq"}
     found = [
-        type_ for type_, ending in endings.items() if re.search(rf"\.(?:{ending})(?:\.(?:gz|zst|bz2|xz))?(?:\s|\Z)", text)
+        type_
+        for type_, ending in endings.items()
+        if re.search(rf"\.(?:{ending})(?:\.(?:gz|zst|bz2|xz))?(?:\s|\Z)", text)
     ]
     if len(found) != 1:
         return None
@@ -210,7 +223,9 @@ def unknown_param(case: Case) -> Iterator[Proposal]:
         yield case.replace(text.replace(shown[1], f"${{{stripped}{tail}}}"), "white space taken out of the placeholder")
     if case.meant:
         new = case.meant[2:-1] if case.meant.startswith("${") else case.meant
-        yield case.replace(text.replace(shown[1], f"${{{new}{tail}}}"), f"the nearest known name to {word!r} is {new!r}")
+        yield case.replace(
+            text.replace(shown[1], f"${{{new}{tail}}}"), f"the nearest known name to {word!r} is {new!r}"
+        )
     if word.startswith("params.") and len(declared) == 1 and f"${{params.{next(iter(declared))}" not in str(case.data):
         (only,) = declared
         yield case.replace(text.replace(shown[1], f"${{params.{only}{tail}}}"), f"{only!r} is the only param there is")
@@ -248,5 +263,7 @@ def unknown_sql_type(case: Case) -> Iterator[Proposal]:
     if too_wide and int(too_wide[1]) > 38 and int(too_wide[2] or 0) <= 38:
         yield case.replace(f"decimal(38,{too_wide[2] or 0})", "a decimal has 38 digits at most")
     if case.meant:
-        yield case.replace(re.sub(r"\A[A-Za-z_0-9]+", case.meant, text), f"the nearest type to {text!r} is {case.meant!r}")
+        yield case.replace(
+            re.sub(r"\A[A-Za-z_0-9]+", case.meant, text), f"the nearest type to {text!r} is {case.meant!r}"
+        )
         yield case.replace(case.meant, f"the nearest type to {text!r} is {case.meant!r}")

@@ -16,7 +16,22 @@ from dataforge.config.pipeline import DefaultArgs, PipelineConfig
 _TOP = tuple(info.alias or name for name, info in PipelineConfig.model_fields.items())
 _ARGS = tuple(DefaultArgs.model_fields)
 _WRAPPERS = frozenset(
-    "config options option settings args kwargs parameters params properties with spec details arguments conf".split()
+    [
+        "config",
+        "options",
+        "option",
+        "settings",
+        "args",
+        "kwargs",
+        "parameters",
+        "params",
+        "properties",
+        "with",
+        "spec",
+        "details",
+        "arguments",
+        "conf",
+    ]
 )
 
 
@@ -65,7 +80,10 @@ def _down(case: Case) -> Iterator[Proposal]:
     if name in _ARGS and name not in _TOP:
         args = case.data.get("default_args")
         if args is None and "default_args" not in case.data:
-            operations = (Operation("add", "/default_args", {}), Operation("move", f"/default_args/{name}", None, case.pointer))
+            operations = (
+                Operation("add", "/default_args", {}),
+                Operation("move", f"/default_args/{name}", None, case.pointer),
+            )
             yield Proposal(operations, f"{case.key!r} belongs into 'default_args'")
         elif isinstance(args, dict) and name not in args:
             yield _move(case, f"/default_args/{name}", f"{case.key!r} belongs into 'default_args'")
@@ -78,7 +96,9 @@ def _down(case: Case) -> Iterator[Proposal]:
             continue
         for key in (case.key, *aliases.keys_of(block.kind, block.type).get(aliases.plain(case.key), ())):
             if key in block.keys and key not in block.value:
-                needed = any((info.alias or n) == key and info.is_required() for n, info in block.model.model_fields.items())
+                needed = any(
+                    (info.alias or n) == key and info.is_required() for n, info in block.model.model_fields.items()
+                )
                 fitting.append((needed, block, key))
                 break
     needed_by = [each for each in fitting if each[0]]
@@ -144,12 +164,13 @@ def _between(case: Case, block: Block) -> Iterator[Proposal]:
             elif other.value[key] == case.value:
                 yield case.remove(f"the {other.kind} says so already: {key!r}")
             break
-    if block.kind == "transform":
-        yield from _wrapped_mapping(case, block)
 
 
-def _wrapped_mapping(case: Case, block: Block) -> Iterator[Proposal]:
+def mapping_too_high(case: Case) -> Iterator[Proposal]:
     """Put keys that are columns into the `columns` that the transform misses: {"type": "rename", "id": "order_id"}."""
+    block = case.block
+    if block is None or block.kind != "transform" or not case.in_block or not isinstance(block.value, Mapping):
+        return
     if "columns" not in block.keys or "columns" in block.value or not isinstance(case.value, str):
         return
     rest = {key: part for key, part in block.value.items() if key not in block.keys}
@@ -175,7 +196,19 @@ def missing_type(case: Case) -> Iterator[Proposal]:
     block = case.block
     if block is None or not isinstance(block.value, Mapping):
         return
-    for key in ("kind", "class", "operator", "name", "connector", "step", "op", "operation", "action", "provider", "format"):
+    for key in (
+        "kind",
+        "class",
+        "operator",
+        "name",
+        "connector",
+        "step",
+        "op",
+        "operation",
+        "action",
+        "provider",
+        "format",
+    ):
         told = block.value.get(key)
         if isinstance(told, str) and _type_named(block.kind, told):
             move = Operation("move", under(block.pointer, "type"), from_=under(block.pointer, key))
@@ -193,7 +226,9 @@ def missing_type(case: Case) -> Iterator[Proposal]:
             moves = [
                 Operation("move", under(block.pointer, name), from_=under(block.pointer, key, name)) for name in inner
             ]
-            yield Proposal((*moves, Operation("remove", under(block.pointer, key))), f"the keys in {key!r} belong one level up")
+            yield Proposal(
+                (*moves, Operation("remove", under(block.pointer, key))), f"the keys in {key!r} belong one level up"
+            )
 
 
 def _typed(kind: str, type_: str, inner: JsonValue) -> dict[str, Any] | None:
@@ -225,9 +260,9 @@ def conflicting_keys(case: Case) -> Iterator[Proposal]:
         elif list(data["sources"].values()) == [data["source"]]:
             yield Proposal((Operation("remove", "/sources"),), "'source' says the same")
     block = case.block
-    if block is not None and case.key == "write_disposition" and isinstance(block.value, Mapping):
-        if block.value.get("primary_key"):
-            yield case.replace("merge", "a run holds new records only, and there is a primary_key to merge by")
+    keyed = block is not None and isinstance(block.value, Mapping) and block.value.get("primary_key")
+    if keyed and case.key == "write_disposition":
+        yield case.replace("merge", "a run holds new records only, and there is a primary_key to merge by")
 
 
 def duplicate_destination(case: Case) -> Iterator[Proposal]:
@@ -246,8 +281,11 @@ def plural(case: Case) -> Iterator[Proposal]:
     """Split a list of sources, or an object of transforms, into what their keys want."""
     value = case.value
     if case.pointer == "/source" and isinstance(value, list) and not exists(case.data, "/sources"):
-        named = {str(part.get("name") or f"source_{n}"): {k: v for k, v in part.items() if k != "name"}
-                 for n, part in enumerate(value, 1) if isinstance(part, dict)}
+        named = {
+            str(part.get("name") or f"source_{n}"): {k: v for k, v in part.items() if k != "name"}
+            for n, part in enumerate(value, 1)
+            if isinstance(part, dict)
+        }
         if len(value) == 1:
             yield case.replace(value[0], "there is one source, so no list is needed")
         elif len(named) == len(value):

