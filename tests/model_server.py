@@ -330,7 +330,7 @@ class Handler(BaseHTTPRequestHandler):
             do()
         except Refused as error:
             self._json({"error": str(error)}, error.status)
-        except ConnectionError:
+        except (ConnectionError, http.client.HTTPException):
             self.close_connection = True
 
     def _json(self, value: object, status: int = 200) -> None:

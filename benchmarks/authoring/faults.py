@@ -25,7 +25,9 @@ from typing import Any
 from dataforge.authoring.editing import Operation, differences, edit
 from dataforge.authoring.fixers import Fixed, checker, fix
 from dataforge.authoring.fixers.case import blocks, under
+from dataforge.authoring.repair import Repaired, repair
 from dataforge.config.findings import has_errors
+from dataforge.gateway.base import Gateway
 
 ROOT = Path(__file__).parents[2] / "configs"
 SEED = 20251122
@@ -601,6 +603,27 @@ def run(faults: Sequence[Fault]) -> list[Outcome]:
         fixed = fix(fault.text, path=fault.path, root=ROOT, connections=CONNECTIONS, today=TODAY)
         outcomes.append(judge(fault, fixed, time.perf_counter() - begun))
     return outcomes
+
+
+def run_with(faults: Sequence[Fault], gateway: Gateway, model: str | None = None) -> list[tuple[Outcome, Repaired]]:
+    """Let the whole of repair work on all faults, a model for what the fixers leave; the trace is in `Repaired`."""
+    found = []
+    for fault in faults:
+        begun = time.perf_counter()
+        repaired = repair(
+            fault.text,
+            path=fault.path,
+            root=ROOT,
+            gateway=gateway,
+            model=model,
+            connections=CONNECTIONS,
+            use_cache=False,
+        )
+        candidate = repaired.candidate
+        config = dict(candidate.config) if repaired.stopped != "not JSON" else None
+        fixed = Fixed(config, candidate.text, repaired.fixed.applied, candidate.findings)
+        found.append((judge(fault, fixed, time.perf_counter() - begun), repaired))
+    return found
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

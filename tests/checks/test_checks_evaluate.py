@@ -99,6 +99,17 @@ def test_examples_are_rows_that_break_it(con: duckdb.DuckDBPyConnection) -> None
     assert count.examples == ()
 
 
+def test_examples_have_instants_that_python_has_no_value_for(tmp_path: Path) -> None:
+    with connect(tmp_path) as con:
+        con.execute(
+            "CREATE TABLE result AS SELECT 1 AS id, TIMESTAMPTZ '2024-01-01 12:00:00+00' AS at, "
+            "TIMESTAMP 'infinity' AS never, DATE '12000-01-01' AS late, NULL AS v"
+        )
+        (result,) = evaluate(con, parsed({"type": "not_null", "columns": ["v"]}), "result", columns(con, "result"))
+    texts = {"at": "2024-01-01 12:00:00+00", "never": "infinity", "late": "12000-01-01"}
+    assert result.examples == ({"id": 1, **texts, "v": None},)
+
+
 def test_at_most_five_examples_with_bounded_texts(tmp_path: Path) -> None:
     with connect(tmp_path) as con:
         con.execute("CREATE TABLE result AS SELECT NULL::INT AS id, repeat('x', 1000) AS t FROM range(100)")

@@ -19,6 +19,7 @@ TABLE = {"type": "duckdb", "table": "t"}
         ({"cursor_field": "n"}, [TABLE], []),
         ({}, [TABLE, {**TABLE, "table": "u"}], []),
         ({"cursor_field": "n"}, [TABLE, {**TABLE, "table": "u"}], ["incremental-several-destinations"]),
+        ({"cursor_field": "n"}, {**TABLE, "database": "${params.tenant}.duckdb"}, ["incremental-no-ledger"]),
     ],
 )
 def test_a_cursor_needs_one_place_to_be_kept(source: dict[str, Any], destination: Any, codes: list[str]) -> None:

@@ -6,7 +6,7 @@ import random
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -798,6 +798,36 @@ def test_pipelines_that_begin_at_once_share_the_ledger_tables(postgres: Place) -
         thread.join(60)
     assert failures == []
     assert postgres.sql(f"select count(*) from {schema}._dataforge_loads") == [(4,)]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_two_runs_that_change_the_table_at_once_are_both_there(postgres: Place, *, made: bool) -> None:
+    if made:
+        postgres.load({"id": [0]})
+    together = threading.Barrier(2)
+
+    class Waiting(Rows):
+        def reader(self) -> pa.RecordBatchReader:
+            if not together.broken:
+                with suppress(threading.BrokenBarrierError):
+                    together.wait(1)
+            return super().reader()
+
+    def one(number: int) -> None:
+        try:
+            rows = Waiting(pa.table({"id": [number], "more": ["x"]}))
+            postgres.destination().load(rows, postgres.context(f"run {number}"))
+        except Exception as error:  # noqa: BLE001 - shown by the test
+            failures.append(error)
+
+    failures: list[Exception] = []
+    threads = [threading.Thread(target=one, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert postgres.stored("id") == [*([(0,)] if made else []), (1,), (2,)]
 
 
 def test_a_pipeline_that_begins_does_not_keep_others_from_it(postgres: Place) -> None:

@@ -41,7 +41,7 @@ def _digest() -> None:
 def _marker() -> None:
     from dataforge.destinations import _commit
 
-    never: Any = lambda self, record: False
+    never: Any = lambda self, record, target: False
     _commit._Attempt._is_done = never  # type: ignore[method-assign]
     nothing: Any = lambda self, disposition: 0
     from dataforge.destinations import _dispositions

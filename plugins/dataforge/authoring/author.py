@@ -27,7 +27,7 @@ from dataforge.authoring.base import (
 )
 from dataforge.authoring.catalogue import Catalogue, with_tables
 from dataforge.authoring.catalogue import read as read_catalogue
-from dataforge.authoring.checks import checker
+from dataforge.authoring.checks import check_text, checker
 from dataforge.authoring.extraction import extract, of
 from dataforge.authoring.grounding import End, Grounds, ground
 from dataforge.authoring.refusals import Refusal, asks_for_prompt, refusals
@@ -38,6 +38,7 @@ from dataforge.config.findings import Finding
 from dataforge.config.positions import escape
 from dataforge.errors import GatewayError
 from dataforge.gateway.base import Cancel, Completion, Gateway, OnText, Request, Usage
+from dataforge.settings import get_settings
 
 SHOWN = 3
 """Examples in a prompt."""
@@ -295,11 +296,26 @@ class _Work:
         """Return the best candidate after repair, and the turns it took."""
         if candidate.valid:
             return candidate, []
-        try:
-            from dataforge.authoring.repairing import mend
-        except ImportError:
-            return candidate, []
-        return mend(self.request, candidate, self.gateway, self.catalogue, self.path, used=len(trace), private=self.private)
+        from dataforge.authoring.repair import repair
+
+        path = self.path or (self.catalogue.folder or get_settings().configs_folder) / "draft.json"
+        done = repair(
+            candidate.text,
+            path=path,
+            root=self.catalogue.folder or path.parent,
+            gateway=self.gateway if trace else None,  # no further calls where the first did not get through
+            check=lambda text: check_text(text, catalogue=self.catalogue, path=self.path).findings,
+            connections=self.catalogue.types,
+            actor=self.request.actor,
+            team=self.request.team,
+            model=self.request.model,
+            max_turns=max(0, self.request.max_turns - len(trace)),
+            deadline_seconds=self.request.deadline_seconds,
+            request_id=self.request.request_id,
+            use_cache=self.request.use_cache,
+            cancel=self.cancel,
+        )
+        return done.candidate, list(done.trace)
 
 
 def _with_defaults(grounds: Grounds, text: str, catalogue: Catalogue) -> tuple[Grounds, list[Assumption]]:

@@ -85,6 +85,13 @@ def checker(
     return lambda config: check(config, catalogue=catalogue, path=path, live=live, build=build)
 
 
+def text_checker(
+    path: Path, *, catalogue: Catalogue | None = None, live: bool = False, build: bool = False
+) -> Callable[[str], tuple[Finding, ...]]:
+    """Return the same check for the text of a file at `path`, as fixers, repair and deploy take it."""
+    return lambda text: check_text(text, catalogue=catalogue, path=path, live=live, build=build).findings
+
+
 def _file_name(config: Config) -> str:
     name = config.get("dag_id")
     return name if isinstance(name, str) and name.replace("_", "").replace("-", "").isalnum() else "pipeline"

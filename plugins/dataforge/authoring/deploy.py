@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dataforge.authoring import diff
-from dataforge.authoring.fixers import TextChecker, checker
+from dataforge.authoring.fixers import TextChecker
 from dataforge.config.findings import Finding, has_errors, in_order
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, bounded
 from dataforge.settings import Settings, airflow_home, get_settings
@@ -97,7 +97,8 @@ def deploy(
     """Write `text` to a file of the configs folder, after all checks, and record it.
 
     `base_revision` is the digest of what the change was made from ("" for a new file): FileChanged when the file is
-    something else by now; None skips that. InvalidDeploy when the checks find errors; ConfigError for a path that may
+    something else by now; None skips that. InvalidDeploy when the checks (by default all of `authoring.checks`,
+    connections and policies too) find errors; ConfigError for a path that may
     not be written.
     """
     from dataforge.store import revisions
@@ -110,7 +111,11 @@ def deploy(
     if len(raw) > settings.max_config_bytes:
         message = f"the text has {len(raw):,} bytes; at most {settings.max_config_bytes:,} are allowed"
         raise ConfigError(Problem("too-large", message))
-    findings = (check or checker(path, root, settings))(text)
+    if check is None:
+        from dataforge.authoring import catalogue, checks
+
+        check = checks.text_checker(path, catalogue=catalogue.read(root))
+    findings = check(text)
     if has_errors(findings):
         raise InvalidDeploy(findings)
     store = store or open_store()
@@ -242,6 +247,8 @@ def place(file: str | Path, root: Path) -> tuple[Path, str]:
         raise _misplaced(file, "its name holds characters that no config's name may have, or is too long")
     if parts[-1] == "defaults.json":
         raise _misplaced(file, "it holds the defaults of a folder, which change all configs at once; edit it by hand")
+    if name == "policies.json":
+        raise _misplaced(file, "it holds the rules that all configs follow; edit it by hand")
     if path.is_symlink():
         raise _misplaced(file, "it is a symbolic link; deploy to the file that it leads to")
     if not _resolved(path.parent).is_relative_to(root):

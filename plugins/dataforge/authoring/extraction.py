@@ -29,10 +29,10 @@ _NAMED_TABLE = re.compile(
 )
 _TABLE_NAMED = re.compile(rf"[{_QUOTE}]?\b(?P<name>[A-Za-z_]\w*)[{_QUOTE}]?(?:\s+|-)(?:tables?|tabelle)\b", re.I)
 _CONNECTION = re.compile(
-    rf"\b(?:connections?|conn(?:ection)?[_ ]?id|verbindung(?:en)?)\s+(?:called\s+|named\s+|namens\s+|id\s+|is\s+)?[{_QUOTE}]?(?P<a>[A-Za-z][\w.-]*\w)[{_QUOTE}]?"
-    rf"|[{_QUOTE}]?\b(?P<b>[A-Za-z][\w-]*\w)[{_QUOTE}]?(?:\s+|-)(?:connection|verbindung)\b",
+    rf"\b(?:connections?|conn(?:ection)?[_ ]?id|verbindung(?:en)?)\s+(?:called\s+|named\s+|namens\s+|id\s+|is\s+)?[{_QUOTE}]?(?P<name>[A-Za-z][\w.-]*\w)[{_QUOTE}]?",
     re.I,
 )
+_NAMED_CONNECTION = re.compile(rf"[{_QUOTE}]?\b(?P<name>[A-Za-z][\w-]*\w)[{_QUOTE}]?(?:\s+|-)(?:connection|verbindung)\b", re.I)
 _DAG_ID = re.compile(
     rf"\b(?:dag|dag[_ -]?id|pipeline|job|workflow|flow)\s*(?:id|name)?\s*(?:is|should\s+be|soll|heißt|heisst|:|=)?\s*(?:called|named|namens|mit\s+(?:dem\s+)?namen|genannt|heißen)\s+(?:it\s+)?[{_QUOTE}]?(?P<a>[A-Za-z][\w.-]*\w)[{_QUOTE}]?"
     rf"|\b(?:call|name|nenn[et]*)\s+(?:it|this|the\s+(?:dag|pipeline|job)|sie|es|ihn|das|die\s+pipeline|den\s+dag)\s+[{_QUOTE}]?(?P<b>[A-Za-z][\w.-]*\w)[{_QUOTE}]?"
@@ -44,7 +44,7 @@ _DAG_ID = re.compile(
 )
 _TAGS = re.compile(rf"\b(?:tag(?:s|ged|ge)?|labels?|labell?ed|schlagw(?:ort|örter|orten)|getaggt)\b\s*(?:it\s+|them\s+)?(?:with|as|mit|als|by|:|=|are|is|should\s+be)?\s*(?:the\s+)?(?:tags?\s+)?(?P<names>{NAMES})", re.I)
 _OWNER = re.compile(
-    rf"\b(?:owned\s+by|owner\s*(?:is|:|=|should\s+be)?|(?:eigentümer(?:in)?|besitzer(?:in)?|verantwortlich(?:er)?)\s*(?:ist|sind|:|=)?)\s*(?:the\s+|team\s+|das\s+team\s+)*[{_QUOTE}]?(?P<a>[A-Za-z][\w.-]*(?:@[\w.-]+\w)?)[{_QUOTE}]?",
+    rf"\b(?:owned\s+by|for\s+(?:the\s+)?team|owner\s*(?:is|:|=|should\s+be)?|(?:eigentümer(?:in)?|besitzer(?:in)?|verantwortlich(?:er)?)\s*(?:ist|sind|:|=)?)\s*(?:the\s+|team\s+|das\s+team\s+)*[{_QUOTE}]?(?P<a>[A-Za-z][\w.-]*(?:@[\w.-]+\w)?)[{_QUOTE}]?",
     re.I,
 )
 _DISPOSITIONS: tuple[tuple[str, str, str], ...] = (
@@ -62,8 +62,12 @@ _MERGE_BY = re.compile(
     rf"\b(?:upsert(?:s|ed|ing)?|merg(?:e|es|ed|ing)|insert\s+or\s+update|scd[\s-]*(?:type\s*)?2|history|zusammenführen|abgleichen|aktualisier\w+|einmischen)\b[^.;]{{0,60}}?\b(?:by|on|using|via|per|based\s+on|über|anhand(?:\s+(?:von|der|des))?|nach|per)\s+(?:the\s+|its\s+|their\s+|der\s+|die\s+|primary\s+key\s+|key\s+|column\s+|spalte\s+|schlüssel\s+)*(?P<names>{NAMES})",
     re.I,
 )
+_INCREMENTAL = re.compile(
+    r"\b(?:incremental(?:ly)?|inkrementell(?:e[rsnm]?)?|cursor(?:[_ ]field)?|watermark|high[- ]water[- ]mark|(?:only\s+)?(?:the\s+|all\s+)?(?:new|changed|newer|newly\s+\w+|updated|modified|recent)(?:\s*(?:,|and|or|/)\s*\w+)?\s+(?:\w+)|changed\s+since|nur\s+(?:die\s+)?(?:neue[nrs]?|geänderte[nrs]?|neuere[nr]?)(?:\s+(?:und|oder)\s+\w+)?(?:\s+\w+)?|(?:neue|geänderte)(?:\s+(?:und|oder)\s+(?:neue|geänderte))?\s+\w+|deltas?|since\s+(?:the\s+)?last\s+(?:run|load|time)|seit\s+dem\s+letzten\s+(?:lauf|mal|laden)|fortlaufend)\b",
+    re.I,
+)
 _CURSOR = re.compile(
-    rf"\b(?:incremental(?:ly)?|inkrementell(?:e[rsnm]?)?|cursor(?:[_ ]field)?|watermark|high[- ]water[- ]mark|only\s+(?:the\s+)?(?:new|changed|newer|updated|modified|recent)(?:\s+(?:and|or|/)\s+\w+)?(?:\s+(?:rows|records|ones|entries|data|lines|\w+))?|nur\s+(?:die\s+)?(?:neue[nrs]?|geänderte[nrs]?|neuere[nr]?)(?:\s+(?:und|oder)\s+\w+)?(?:\s+\w+)?|delta(?:s)?|since\s+(?:the\s+)?last\s+(?:run|load|time)|seit\s+dem\s+letzten\s+(?:lauf|mal|laden)|fortlaufend)\b[^.;]{{0,50}}?\b(?:by|on|using|via|with|field|column|based\s+on|according\s+to|per|through|from|over|cursor|watermark|über|anhand(?:\s+(?:von|der|des))?|nach|per|mit|spalte|feld|is|ist|:|=)\s*(?:the\s+|its\s+|der\s+|die\s+|das\s+|column\s+|field\s+|spalte\s+|feld\s+|cursor\s+|as\s+)*(?P<name>[{_QUOTE}]?[A-Za-z_]\w*[{_QUOTE}]?)",
+    rf"\b(?:by|on|using|via|field|column|based\s+on|according\s+to|per|watch(?:ing)?|increasing|growing|cursor(?:[_ ]field)?|watermark|look(?:ing)?\s+at|über|anhand(?:\s+(?:von|der|des))?|nach|per|spalte|feld|anhand|ist|:|=)\s*(?:is\s+|the\s+|its\s+|an?\s+|der\s+|die\s+|das\s+|column\s+|field\s+|spalte\s+|feld\s+|cursor\s+|as\s+|increasing\s+)*(?P<name>[{_QUOTE}]?[A-Za-z_]\w*[{_QUOTE}]?)",
     re.I,
 )
 _CURSOR_AFTER = re.compile(
@@ -83,7 +87,7 @@ _AT_LEAST = re.compile(
     re.I,
 )
 _NOT_EMPTY = re.compile(
-    r"\b(?:fail(?:s)?|stop|abort|error|complain|alarm|abbrechen|fehl\w*|scheitern)\b[^.;]{0,40}\b(?:empty|no\s+rows|nothing|no\s+records|leer|keine\s+(?:zeilen|daten|sätze))\b|\b(?:must|should|may|darf)\s+not\s+be\s+empty\b|\b(?:darf|dürfen)\s+nicht\s+leer\s+sein\b|\bnever\s+(?:be\s+)?empty\b",
+    r"\b(?:fail(?:s)?|stop|abort|error|complain|alarm|abbrechen|fehl\w*|scheitern|warn)\b[^.;]{0,30}\b(?:if|when|wenn|falls)\s+(?:there\s+(?:is|are)\s+|it\s+is\s+|(?:the\s+)?(?:file|table|source|result|answer)\s+is\s+|es\s+)?(?:empty|no\s+(?:rows|records|data)|nothing|keine\s+(?:zeilen|daten|sätze))\b|\b(?:result|table|load|ergebnis|tabelle)\s+(?:must|should|may|darf|soll)\s+(?:not|never|nicht|nie)\s+(?:be\s+)?(?:empty|leer)\b|\bat\s+least\s+one\s+row\b",
     re.I,
 )
 _RETRIES = re.compile(r"\b(?:retr(?:y|ies|ied)\s+(?:it\s+|each\s+\w+\s+)?(?:up\s+to\s+|at\s+most\s+|bis\s+zu\s+)?(?P<a>\d{1,2}|once|twice)(?:\s*(?:times|x))?|(?P<b>\d{1,2})\s+(?:retries|re-?tries|wiederholung(?:en)?|wiederholungsversuche|neuversuche|further\s+tries)|(?:bis\s+zu\s+)?(?P<c>\d{1,2})\s*(?:mal|x)\s+(?:wiederhol\w+|erneut\s+versuch\w+))\b", re.I)
@@ -95,9 +99,9 @@ _DELIMITERS = (
 )  # fmt: skip
 _ENCODING = re.compile(r"\b(?P<a>latin-?1|iso-?8859-?(?:1|15)|cp-?1252|windows-?1252|utf-?16|utf-?8|shift[_-]?jis|cp-?437)\b", re.I)
 _NULLS = re.compile(rf"[{_QUOTE}]?(?P<a>\bN/?A\b|\bNULL\b|\bn/a\b|(?<!\w)-(?!\w)|\bNaN\b)[{_QUOTE}]?\s+(?:means?|stands?\s+for|is|are|marks?|counts?\s+as|bedeutet|steht\s+für|heißt)\s+(?:null|missing|no\s+value|empty|kein(?:en)?\s+wert|fehlend\w*|leer)", re.I)
-_CATCHUP = re.compile(r"\b(?:catch(?:ing)?[\s-]?up|backfill(?:ing|ed)?|make\s+up\s+for\s+missed|nachhol\w*|rückwirkend|missed\s+(?:runs|intervals|days))\b", re.I)
+_CATCHUP = re.compile(r"\b(?:catch(?:ing)?[\s-]?up|backfill(?:ing|ed)?|make\s+up\s+for\s+missed|(?:days|runs|intervals)\s+(?:that\s+(?:were|are)\s+)?missed|nachhol\w*|rückwirkend|missed\s+(?:runs|intervals|days))\b", re.I)
 _NO_CATCHUP = re.compile(r"\b(?:no|without|don'?t|do\s+not|kein(?:e|en)?|nicht|ohne)\s+(?:a\s+)?(?:catch[\s-]?up|backfill\w*|nachhol\w*)", re.I)
-_SOURCE_WORDS = r"from|out\s+of|read(?:s|ing)?|load(?:s|ing)?|fetch(?:es|ing)?|pull(?:s|ing)?|extract(?:s|ing)?|take(?:s)?|import(?:s|ing)?|get(?:s|ting)?|copy|copies|ingest(?:s|ing)?|grab|query|source|aus|von|vom|lies|lese?n?|lade[nt]?|hole?n?|kopiere?n?|quelle|nimm|zieh\w*|importiere?n?|sync(?:s|ing)?|export"
+_SOURCE_WORDS = r"from|(?:rows|records|content|lines)\s+of|(?:zeilen|daten)\s+(?:aus|von)|out\s+of|read(?:s|ing)?|load(?:s|ing)?|fetch(?:es|ing)?|pull(?:s|ing)?|extract(?:s|ing)?|take(?:s)?|import(?:s|ing)?|get(?:s|ting)?|copy|copies|ingest(?:s|ing)?|grab|query|source|aus|von|vom|lies|lese?n?|lade[nt]?|hole?n?|kopiere?n?|quelle|nimm|zieh\w*|importiere?n?|sync(?:s|ing)?|export"
 _TARGET_WORDS = r"into|to|onto|write(?:s)?|writing|store(?:s|d)?|sav(?:e|es|ing)|land(?:s)?|in|put|dump(?:s)?|destination|target|as|nach|ins|in\s+die|in\s+der|in\s+das|schreib\w*|speicher\w*|ablegen|ziel|als|zu|zur|zum|deliver|publish|replace|overwrite|fill|update|refresh|append|upsert|ersetze?|überschreibe?|befülle?"
 _ROLE = re.compile(rf"\b(?:(?P<source>{_SOURCE_WORDS})|(?P<destination>{_TARGET_WORDS}))\b", re.I)
 _TYPES: tuple[tuple[str, str, str], ...] = (
@@ -114,16 +118,18 @@ _TYPES: tuple[tuple[str, str, str], ...] = (
 
 def extract(text: str, connections: Iterable[str] = ()) -> tuple[Extracted, ...]:
     """Return all values that a request states, in order of their places; `connections` are the ids that exist."""
+    connections = tuple(connections)
     found: list[Extracted] = schedules.find(text)
     found += _addresses(text)
     found += _identity(text)
-    found += _connections(text, tuple(connections), found)
-    found += _tables(text, found)
+    found += _connections(text, connections, found)
+    found += _tables(text, found, connections)
     found += _types(text, found)
     found += _dispositions(text)
-    found += _keys(text)
+    found += _keys(text, [str(one.value) for one in found if one.kind in ("connection", "table", "component")])
     found += _numbers(text)
-    return tuple(sorted(dict.fromkeys(found), key=lambda one: (one.start, one.end, one.kind)))
+    once = {(one.kind, one.start, one.end, one.role): one for one in reversed(found)}
+    return tuple(sorted(once.values(), key=lambda one: (one.start, one.end, one.kind)))
 
 
 def of(found: Iterable[Extracted], kind: ExtractedKind, role: str | None = None, *, sure: bool = False) -> list[Extracted]:
@@ -200,10 +206,8 @@ def _connections(text: str, known: Sequence[str], found: Sequence[Extracted]) ->
             if not inside and not plain:
                 seen.add(match.span())
                 yield Extracted(name, "connection", match.start(), match.end(), role_at(text, match.start()))
-    for match in _CONNECTION.finditer(text):
-        group = "a" if match["a"] else "b"
-        value = match[group]
-        span = match.span(group)
+    for match in (*_CONNECTION.finditer(text), *_NAMED_CONNECTION.finditer(text)):
+        value, span = match["name"], match.span("name")
         if value.lower() in STOPWORDS or value.lower() in _NO_CONNECTION or not re.match(NAME, value):
             continue
         exact = next((name for name in known if name.lower() == value.lower()), value)
@@ -214,12 +218,12 @@ def _connections(text: str, known: Sequence[str], found: Sequence[Extracted]) ->
 
 _PLAIN_WORDS = frozenset("orders customers data source target file files table api".split())
 _NO_CONNECTION = frozenset(
-    "airflow database postgres postgresql http https aws s3 api new existing secure encrypted ssl tls internet network the "
+    "sqlite mysql mariadb snowflake oracle mssql server duckdb sql rest and or airflow database postgres postgresql http https aws s3 api new existing secure encrypted ssl tls internet network the "
     "in and und to von is ist with for zu zur".split()
 )
 
 
-def _tables(text: str, found: Sequence[Extracted]) -> Iterator[Extracted]:
+def _tables(text: str, found: Sequence[Extracted], known: Sequence[str]) -> Iterator[Extracted]:
     taken = [(one.start, one.end) for one in found if one.kind in ("path", "url", "endpoint", "connection")]
     seen: set[int] = set()
     for match in _TABLE.finditer(text):
@@ -228,16 +232,21 @@ def _tables(text: str, found: Sequence[Extracted]) -> Iterator[Extracted]:
         before = text[max(0, match.start() - 30) : match.start()].lower()
         if any(start < match.end() and match.start() < end for start, end in taken):
             continue
-        if last in _NOT_TABLES or re.search(r"(?:records?|under|path|inside|pfad|unter|key|below|within|token\s+in|link\s+in)\s+(?:is\s+|are\s+|at\s+|in\s+|[`\"'])*$", before):
-            if last not in _NOT_TABLES:
-                yield Extracted(value, "text", *match.span(1), "records" if "rec" in before or "under" in before or "unter" in before or "inside" in before else "dotted", sure=False)
+        if last in _NOT_TABLES or re.search(_DOTTED, before):
             continue
         try:
             check_table(value)
         except ValueError:
             continue
         seen.add(match.start())
-        yield Extracted(value, "table", *match.span(1), role_at(text, match.start()))
+        role = role_at(text, match.start())
+        first, _, rest = value.partition(".")
+        if named := next((name for name in known if name.lower() == first.lower()), None):
+            yield Extracted(named, "connection", match.start(1), match.start(1) + len(first), role)
+            yield Extracted(rest, "table", match.start(1) + len(first) + 1, match.end(1), role)
+        else:
+            yield Extracted(value, "table", *match.span(1), role)
+    yield from _bare_tables(text, taken, seen, known)
     for match in (*_NAMED_TABLE.finditer(text), *_TABLE_NAMED.finditer(text)):
         value, span = match["name"], match.span("name")
         if span[0] in seen or value.lower() in STOPWORDS or value.lower() in _NO_TABLE_NAMES:
@@ -250,6 +259,33 @@ def _tables(text: str, found: Sequence[Extracted]) -> Iterator[Extracted]:
         yield Extracted(value, "table", *span, role_at(text, span[0]))
 
 
+def _bare_tables(
+    text: str, taken: Sequence[tuple[int, int]], seen: set[int], known: Sequence[str]
+) -> Iterator[Extracted]:
+    """Yield names that stand beside a database as a table does: "into duckdb orders", "append to orders in duckdb"."""
+    places = "|".join(["duck-?db", r"postgres(?:ql)?", *map(re.escape, sorted(known, key=len, reverse=True))])
+    name = rf"[{_QUOTE}]?(?P<name>[A-Za-z_]\w*)[{_QUOTE}]?"
+    before = re.compile(rf"\b(?:into|to|onto|in|replac\w+|overwrit\w+|fill|land\w*|both|nach|an|und|and)\s+(?:the\s+|both\s+in\s+)?(?:{places})\s+(?:table\s+)?{name}(?!\s*[/.]\w)", re.I)
+    after = re.compile(rf"\b(?:into|to|onto|replac\w+|overwrit\w+|fill|as|an|nach)\s+(?:the\s+|table\s+)*{name}\s+(?:in|of|on|\(|mit)\s*(?:the\s+)?(?:{places})\b", re.I)
+    for pattern in (before, after):
+        for match in pattern.finditer(text):
+            span, value = match.span("name"), match["name"]
+            if span[0] in seen or value.lower() in STOPWORDS | _NO_TABLE_NAMES or value.lower() in {one.lower() for one in known}:
+                continue
+            if re.fullmatch(r"duckdb|parquet|csv|json|ndjson|postgres(?:ql)?|tables?|tabelle|database|datenbank|file|api|schema", value, re.I):
+                continue
+            if any(start < span[1] and span[0] < end for start, end in taken):
+                continue
+            seen.add(span[0])
+            yield Extracted(value, "table", *span, "destination")
+
+
+_DOTTED = r"(?:records?|under|path|inside|pfad|unter|key|below|within|token\s+in|link\s+in|list|liste|page)\s+(?:is\s+|are\s+|at\s+|in\s+|steht\s+|[`\"'])*$"
+_RECORDS = re.compile(
+    rf"\b(?:records?|list|liste|items|rows|entries|data|daten|einträge|datensätze|array|results?)\s+(?:of\s+\w+\s+)?(?:is\s+|are\s+|steht\s+|stehen\s+|liegt\s+|liegen\s+|sit\s+|live\s+|comes?\s+)?(?:under|in|inside|unter|at|below|within)\s+(?:the\s+key\s+|the\s+list\s+|key\s+|dem\s+schlüssel\s+)?[{_QUOTE}]?(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)[{_QUOTE}]?",
+    re.I,
+)
+_IN_LIST = re.compile(r"\bin\s+the\s+list\s+(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)", re.I)
 _NOT_TABLES = frozenset(f"{_EXTENSIONS}|gz|com|org|net|io|de|ai|dev|local|internal|m|e|g".split("|"))
 _NO_TABLE_NAMES = frozenset(
     "one this that same new existing postgres postgresql duckdb target source destination whole full entire each every another "
@@ -291,7 +327,7 @@ def _dispositions(text: str) -> Iterator[Extracted]:
             yield Extracted(strategy, "merge_strategy", start, end, "destination")
 
 
-def _keys(text: str) -> Iterator[Extracted]:
+def _keys(text: str, taken: Iterable[str] = ()) -> Iterator[Extracted]:
     primary = False
     for pattern in (_KEYS, _MERGE_BY):
         for match in pattern.finditer(text):
@@ -299,19 +335,35 @@ def _keys(text: str) -> Iterator[Extracted]:
             if names and not primary:
                 primary = True
                 yield Extracted(tuple(names), "primary_key", *match.span("names"), "destination")
-    for match in (*_CURSOR.finditer(text), *_CURSOR_AFTER.finditer(text)):
-        name = _clean(match["name"])
-        if name.lower() not in STOPWORDS and (("_" in name) or name.lower() in _CURSOR_WORDS or match["name"] != name or re.search(r"(?:cursor|watermark|by|on|using|über|nach|anhand)\s*$", text[: match.start("name")], re.I)):
-            yield Extracted(name, "cursor", *match.span("name"), "source", "_" in name or name.lower() in _CURSOR_WORDS)
-            break
+    if cursor := _cursor(text, taken):
+        yield cursor
     if match := _LOOKBACK.search(text):
         number, unit = (match["n"], match["unit"]) if match["n"] else (match["n2"], match["unit2"])
         yield Extracted(duration(number, unit), "number", match.start(), match.end(), "lookback")
 
 
-_CURSOR_WORDS = frozenset("id timestamp ts modified updated created changed seq version updatedat modifiedon".split())
+def _cursor(text: str, taken: Iterable[str]) -> Extracted | None:
+    """Return the column by which a request wants to read new records only."""
+    reserved = {name.lower() for name in taken}
+    for match in _CURSOR_AFTER.finditer(text):
+        if (name := _clean(match["name"])).lower() not in STOPWORDS | reserved:
+            return Extracted(name, "cursor", *match.span("name"), "source")
+    for lead in _INCREMENTAL.finditer(text):
+        end = len(text) if (stop := re.search(r"[;!?\n]|\.\s", text[lead.end() :])) is None else lead.end() + stop.start()
+        explicit = re.match(r"incr|inkr|cursor|water|high|only|nur|since|seit|delta", lead.group(), re.I)
+        for match in _CURSOR.finditer(text, max(lead.start(), lead.end() - 8), min(end, lead.end() + 110)):
+            name = _clean(match["name"])
+            if name.lower() in STOPWORDS or name.lower() in reserved:
+                continue
+            if re.search(r"(?:upsert|merge|key|schlüssel|match|join|identif|dedup\w*|unique|abgleich\w*|aktualisier\w*|verknüpf\w*)\w*\s+(?:\w+\s+){0,2}$", text[: match.start()], re.I):
+                continue
+            timely = bool(_TIMELY.search(name))
+            if timely or (explicit and "_" in name):
+                return Extracted(name, "cursor", *match.span("name"), "source", timely or bool(explicit))
+    return None
 
 
+_TIMELY = re.compile(r"_(?:at|on|ts|date|time|datum|am|zeit|seq|no)$|updated|modified|changed|created|timestamp|geaendert|geändert|^id$|seq|version", re.I)
 def _identity(text: str) -> Iterator[Extracted]:
     for match in _DAG_ID.finditer(text):
         group = next(name for name in "abcdef" if match[name])
@@ -349,12 +401,22 @@ def _numbers(text: str) -> Iterator[Extracted]:
         if found := re.search(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.I):
             yield Extracted(value, "text", found.start(), found.end(), "delimiter")
             break
+    for match in (*_RECORDS.finditer(text), *_IN_LIST.finditer(text)):
+        path = match["path"]
+        if path.lower() not in STOPWORDS and ("." in path or re.search(r"\b(?:api|endpoint|json)", text, re.I)) and path.lower() not in _NO_RECORDS:
+            last = path.rsplit(".", 1)[-1].lower()
+            if last not in _NOT_TABLES:
+                yield Extracted(path, "text", *match.span("path"), "records", "." in path or match.group().lower().startswith(("record", "list", "liste")))
+                break
     if match := _ENCODING.search(text):
         yield Extracted(match["a"].lower(), "text", match.start(), match.end(), "encoding")
     if match := _NULLS.search(text):
         yield Extracted(match["a"], "text", match.start("a"), match.end("a"), "null_value")
     if (match := _CATCHUP.search(text)) and not _NO_CATCHUP.search(text):
         yield Extracted(True, "text", match.start(), match.end(), "catchup")
+
+
+_NO_RECORDS = frozenset("duckdb postgres the csv parquet json page pages api table order".split())
 
 
 def _number(text: str) -> int:

@@ -46,6 +46,11 @@ _SEVERAL = re.compile(
 )
 
 
+_QUERY = re.compile(
+    r"\bselect\s.+\sfrom\s|\bquery\b|\babfrage\b|\binterval\b|\bof\s+(?:that|the|this)\s+day\b|\byesterday|\bgestern|\bvortag", re.I | re.S
+)
+
+
 @dataclass(frozen=True)
 class End:
     """A source or destination as far as the request tells it: parts of its config, and what stands behind each key."""
@@ -74,7 +79,7 @@ class Grounds:
 
 def ground(text: str, found: Sequence[Extracted], types: Mapping[str, str], pinned: Mapping[str, Any]) -> Grounds:
     """Return what the values found in a request say of a config; `types` are the known connections' types."""
-    found = _with_roles(text, found)
+    found = _with_roles(text, found, types)
     top, places = _top(found)
     steps, checks = find_steps(text, found)
     sources, destinations = _ends(text, found, types)
@@ -83,27 +88,46 @@ def ground(text: str, found: Sequence[Extracted], types: Mapping[str, str], pinn
     return _pinned(grounds, pinned)
 
 
-def _with_roles(text: str, found: Sequence[Extracted]) -> list[Extracted]:
-    """Give addresses that stand alone a role: the first is read, the last is written."""
-    addresses = [one for one in found if one.kind in ("table", "path") and one.role in ("", "source", "destination")]
-    roles = [one.role for one in addresses]
-    changed: dict[Extracted, Extracted] = {}
-    for number, one in enumerate(addresses):
-        if one.role:
+def _with_roles(text: str, found: Sequence[Extracted], types: Mapping[str, str]) -> list[Extracted]:
+    """Give each address a role where its own words leave it open: the first is read, the last is written."""
+    mine = [
+        replace(one, role="source") if one.kind == "connection" and types.get(str(one.value)) in ("http", "https") else one
+        for one in found
+    ]
+    at = [n for n, one in enumerate(mine) if one.kind in ("table", "path") and one.role in ("", *_ROLES)]
+    same = {}
+    for before, index in zip(at, at[1:], strict=False):
+        gap = text[mine[before].end : mine[index].start]
+        if re.fullmatch(r"[`\"']?\s*(?:\(\w+\)\s*)?(?:with|and|mit|und|&|\+|,)\s*(?:the\s+|der\s+|die\s+|file\s+)?[`\"']?", gap, re.I) and mine[index].kind == "path":
+            same[index] = before
+    strong = any(one.kind == "table" and one.role == "destination" for one in mine) or any(
+        one.kind == "component" and one.role == "destination" and one.value in _TABLES for one in mine
+    )
+    weakly = {index for index in at if re.search(r"\b(?:in|im)\s+[`\"']?$", text[: mine[index].start], re.I)}
+    strong = strong or any(mine[index].role == "destination" and index not in weakly for index in at)
+    for index in at:
+        if index in same:
+            mine[index] = replace(mine[index], role=mine[same[index]].role)
+        if strong and index in weakly and mine[index].kind == "path" and mine[index].role == "destination":
+            mine[index] = replace(mine[index], role="source", sure=False)
+    for number, index in enumerate(at):
+        if index in same and not mine[index].role:
+            mine[index] = replace(mine[index], role=mine[same[index]].role)
+        if mine[index].role:
             continue
-        role = "source" if "source" not in roles[:number] and number < max(1, len(addresses) - 1) else "destination"
-        if len(addresses) == 1:
-            role = "destination" if re.match(r"\W*(?:should|soll|is|ist|gets)", text[one.end :], re.I) else "source"
-        roles[number] = role
-        changed[one] = replace(one, role=role, sure=False)
-    if len(addresses) > 1 and "destination" not in roles and not any(
-        one.kind == "connection" and one.role == "destination" for one in found
-    ):
-        last = addresses[-1]
-        arrow = re.search(r"(?:->|→|=>)\s*\S*$", text[: last.start])
-        if arrow:
-            changed[last] = replace(last, role="destination")
-    return [changed.get(one, one) for one in found]
+        earlier = [mine[other].role for other in at[:number]]
+        role = "source" if "source" not in earlier and number < max(1, len(at) - 1) else "destination"
+        mine[index] = replace(mine[index], role=role, sure=False)
+    roles = [mine[index].role for index in at]
+    read_elsewhere = any(one.kind == "endpoint" or (one.kind == "connection" and one.role == "source") for one in mine)
+    if len(at) > 1 and "source" not in roles and not read_elsewhere:
+        mine[at[0]] = replace(mine[at[0]], role="source", sure=False)
+    if len(at) > 1 and "destination" not in roles and re.search(r"(?:->|→|=>)\s*\S*$", text[: mine[at[-1]].start]):
+        mine[at[-1]] = replace(mine[at[-1]], role="destination")
+    return mine
+
+
+_ROLES = ("source", "destination")
 
 
 def _top(found: Sequence[Extracted]) -> tuple[dict[str, Any], dict[str, Extracted]]:
@@ -145,8 +169,13 @@ def _ends(
     for role in ends:
         mine = [one for one in addresses if one.role == role]
         for one in _distinct(mine):
-            connection = _connection_of(text, one, [c for c in connections if c.role in (role, "")], mine)
+            connection = _connection_of(text, one, connections)
+            if one.kind == "table" and connection and types.get(str(connection.value)) in ("http", "https"):
+                if any(other.kind == "endpoint" for other in addresses):
+                    continue
             end = _end(role, one, connection, found, types)
+            if role == "source" and "table" in end.config and _QUERY.search(text):
+                end = End({key: value for key, value in end.config.items() if key != "table"}, end.places)
             used |= {connection} if connection else set()
             ends[role].append(end)
     for one in connections:
@@ -175,18 +204,17 @@ def _distinct(found: Iterable[Extracted]) -> list[Extracted]:
     return list(seen.values())
 
 
-def _connection_of(
-    text: str, address: Extracted, connections: Sequence[Extracted], others: Sequence[Extracted]
-) -> Extracted | None:
-    """Return the connection that an address belongs to: the nearest, with no other address between."""
-    del others
+def _connection_of(text: str, address: Extracted, connections: Sequence[Extracted]) -> Extracted | None:
+    """Return the connection that an address belongs to: the nearest, with no end of a sentence between."""
     best: tuple[int, Extracted] | None = None
     for one in connections:
         gap = text[min(one.end, address.end) : max(one.start, address.start)]
         distance = len(gap) + (60 if re.search(r"[.;!?]\s|\n", gap) else 0)
+        if one.role not in ("", address.role):
+            distance += 8 if re.fullmatch(r"\s*\(?\s*(?:(?:in|of|on|aus|von|in\s+der|through|via|verbindung|connection)\s+)*", gap, re.I) else 1_000
         if best is None or distance < best[0]:
             best = (distance, one)
-    return best[1] if best else None
+    return best[1] if best and best[0] < 1_000 else None
 
 
 def _end(
@@ -201,6 +229,9 @@ def _end(
     type_ = _type(role, address, connection, found, types)
     if type_:
         config["type"] = type_
+    kind = types.get(str(connection.value), "") if connection else ""
+    if connection and type_ and kind and _BY_CONNECTION.get(kind, "sql") != type_ and type_ not in (*_FILES, "sql"):
+        connection = None
     if connection and not (type_ in _FILES and address and not str(address.value).startswith("s3://")):
         config["connection"] = connection.value
         places["connection"] = connection

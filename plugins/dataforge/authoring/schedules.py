@@ -90,6 +90,7 @@ _ADVERBS: tuple[tuple[str, str], ...] = (
     (r"quarterly|vierteljährlich|quartalsweise|once\s+a\s+quarter", "quarter"),
     (r"yearly|annually|jährlich|once\s+a\s+year|einmal\s+im\s+jahr", "year"),
 )
+_FIGURES = r"(?:revenue|sales|totals?|reports?|sums?|averages?|figures|numbers|statistics|stats|counts?|turnover|temperatures?|extremes|overviews?|umsatz|umsätze|summen?|berichte?|zahlen|werte|salary|rents?|active\s+users)\b"
 _WEEKDAYS = re.compile(
     r"\b(?:(?:every|each|jeden|an?)\s+)?(?:week[\s-]?days?|working\s+days?|workdays?|business\s+days?|werktags|werktäglich"
     r"|werktagen?|wochentags|arbeitstags?|arbeitstagen|arbeitstäglich|jeden\s+werktag|an\s+werktagen)\b",
@@ -139,6 +140,10 @@ _MANUAL = re.compile(
 )
 _ONCE = re.compile(r"\b(?:just\s+once|only\s+once|run\s+(?:it\s+)?once|one[- ]time\s+(?:load|import|copy|run|job)|one-off|einmalig(?:e[rsnm]?)?|nur\s+einmal|ein\s+einziges\s+mal)\b", re.I)
 
+_TRIGGER = re.compile(
+    r"\b(?:whenever|when|as\s+soon\s+as|every\s+time|each\s+time|after|once|sobald|immer\s+wenn|jedes\s+mal,?\s+wenn|nachdem|wenn)\s+(?:the\s+|die\s+|das\s+)?(?:asset\s+|table\s+|tabelle\s+)?(?P<asset>[`\"'„]?[A-Za-z]\w*/[\w./-]*\w[`\"'“]?)\s+(?:is|was|has\s+been|gets?|changes?|wurde|wird|ist|sich|aktualisiert|geladen|geschrieben|geändert)\b",
+    re.I,
+)
 _ZONES = {
     r"(?:german|deutsche[rsn]?|berlin(?:er)?|frankfurt(?:er)?|munich|münchner|hamburger)\s+(?:local\s+)?(?:time|zeit|ortszeit)|MEZ|MESZ|\bCES?T\b": "Europe/Berlin",
     r"(?:swiss|zurich|zürich|schweizer)\s+(?:time|zeit)": "Europe/Zurich",
@@ -194,6 +199,10 @@ def _schedule(text: str, taken: list[tuple[int, int]]) -> Extracted | None:
         value = " ".join(value.split()) if not value.startswith("@") else value.lower()
         if _is_schedule(value):
             return Extracted(value, "schedule", match.start(), match.end())
+    if trigger := _TRIGGER.search(text):
+        asset = trigger["asset"].strip("`\"'„“")
+        if "/" in asset:
+            return Extracted({"asset": asset}, "schedule", trigger.start(), trigger.end())
     spoken = _spoken(text, taken)
     if spoken:
         return spoken
@@ -353,7 +362,7 @@ def _frequency(text: str) -> tuple[str | None, int, re.Match[str] | None]:
     if best:
         return best[1], best[2], best[3]
     for pattern, unit in _ADVERBS:
-        found = re.search(rf"(?<![\w_/.-])(?:{pattern})(?![\w_/-]|\.\w)", text, re.I)
+        found = re.search(rf"(?<![\w_/.-])(?:{pattern})(?![\w_/-]|\.\w)(?!\s+{_FIGURES})", text, re.I)
         if found:
             return unit, 1, found
     return None, 1, None
@@ -501,7 +510,9 @@ def _dates(text: str) -> Iterator[Extracted]:
             found += _dated(match, match[2], _month(match[1]), 1)
     for start, end, day in sorted(found):
         before = text[max(0, start - 40) : start]
-        if _ENDS.search(before):
+        if re.match(r"\s*(?:on\b(?!\s+the\b)|onwards?|an\b)", text[end:], re.I) and re.search(r"(?:from|ab|von|vom|since|seit)\s+(?:dem\s+)?$", before, re.I):
+            yield Extracted(day.isoformat(), "start_date", start, end)
+        elif _ENDS.search(before):
             yield Extracted(day.isoformat(), "end_date", start, end)
         elif led := _STARTS.search(before):
             sure = led.group().split()[0].lower().strip(":=") not in ("from", "as")

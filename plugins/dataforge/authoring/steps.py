@@ -34,16 +34,16 @@ _KEEP = re.compile(
     rf"\b(?:(?:only\s+)?keep(?:s|ing)?(?:\s+only)?|select(?:ing)?(?:\s+only)?|only\s+(?:take|need|want|load|use|the)|just\s+(?:take|keep|the)|behalte(?:n)?(?:\s+nur)?|nur)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))", re.I
 )
 _DEDUPLICATE = re.compile(
-    rf"\b(?:de-?duplicat\w*|remov\w+\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|doubles?|doubled|dupes)|drop\w*\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|dupes)|(?:get\s+rid\s+of|throw\s+out|no)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|doubles?|doubled|dupes)|duplikate|dubletten|doppelte\w*|dedupliziere\w*|only\s+one\s+row\s+per|one\s+row\s+per|(?:keep\s+)?(?:only\s+)?the\s+(?:latest|newest|last|most\s+recent)\s+(?:row|record|version|entry)\s+(?:per|for\s+each|of\s+each|by))"
+    rf"\b(?:de-?duplicat\w*|remov\w+\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|drop\w*\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|dupes)\b|(?:get\s+rid\s+of|throw\s+out|no)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|duplikate|dubletten|doppelte\w*|dedupliziere\w*|only\s+one\s+row\s+per|one\s+row\s+per|(?:keep\s+)?(?:only\s+)?the\s+(?:latest|newest|last|most\s+recent)\s+(?:row|record|version|entry)\s+(?:per|for\s+each|of\s+each|by))"
     rf"(?:\s+(?:rows?|records?|orders?|customers?|entries|zeilen|sätze|datensätze|entfernen|löschen))*"
-    rf"(?:\s*,?\s*(?:(?:by|on|per|using|with\s+the\s+same|over|nach|pro|je|anhand\s+(?:von|der)|über|mit\s+gleiche[rmn])\s+)?(?:the\s+|key\s+|keys\s+|der\s+|columns?\s+|spalten?\s+)*(?P<names>{NAMES}))?",
+    rf"(?:\s*,?\s*(?:by|on|per|using|with\s+the\s+same|over|nach|pro|je|anhand\s+(?:von|der)|über|mit\s+gleiche[rmn])\s+(?:the\s+|key\s+|keys\s+|der\s+|columns?\s+|spalten?\s+)*(?P<names>{NAMES}))?",
     re.I,
 )
 _LATEST = re.compile(
     rf"\b(?:keep(?:ing)?|behalte\w*|retain(?:ing)?|where|wins?|latest|newest|most\s+recent|neueste\w*|jüngste\w*|letzte\w*)\b[^.;]{{0,45}}?\b(?:by|highest|greatest|largest|latest|newest|most\s+recent|max(?:imum)?|nach|höchste\w*|größte\w*|neueste\w*|jüngste\w*)\s+(?:the\s+|nach\s+)?(?P<name>{_N})", re.I
 )
 _CAST = re.compile(
-    rf"\b(?:cast(?:s|ing)?|convert(?:s|ing)?|turn(?:s|ing)?|make|change|treat|wandle|konvertiere?n?|caste?n?|umwandeln)\s+{_THE}{_COL}(?P<names>{NAMES})\s+(?:column\s+|spalte\s+)?(?:to|into|as|an?|in|zu|nach|als)\s+(?:an?\s+|the\s+|type\s+|einen?\s+|ein\s+)*(?P<type>[A-Za-z]+(?:\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\))?)", re.I
+    rf"\b(?:cast(?:s|ing)?|convert(?:s|ing)?|turn(?:s|ing)?|make|change|wandle|konvertiere?n?|caste?n?|umwandeln)\s+{_THE}{_COL}(?P<names>{NAMES})\s+(?:column\s+|spalte\s+)?(?:to|into|as|an?|in|zu|nach|als)\s+(?:an?\s+|the\s+|type\s+|einen?\s+|ein\s+)*(?P<type>[A-Za-z]+(?:\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\))?)", re.I
 )
 _TYPES = {
     "int": "integer", "integer": "integer", "ints": "integer", "integers": "integer", "bigint": "bigint", "number": "double", "numbers": "double",
@@ -109,7 +109,7 @@ _MUST_MIN = re.compile(
     rf"(?P<name>{_N})\s+(?:values?\s+)?(?:must|should|has\s+to|have\s+to|needs?\s+to|muss|müssen|soll(?:en|te)?|darf|dürfen|may|can)\s*(?P<not>not|never|nicht|nie)?\s*(?:always\s+|be\s+|immer\s+)*(?:(?P<neg>negative|negativ)|(?P<pos>positive|positiv)|(?P<op>at\s+least|at\s+most|greater\s+than|more\s+than|above|less\s+than|below|over|under|>=|<=|>|<|mindestens|höchstens|größer\s+als|kleiner\s+als|über|unter)\s+(?P<value>-?\d+(?:\.\d+)?))", re.I
 )
 _MUST_IN = re.compile(
-    rf"(?P<name>{_N})\s+(?:must|should|may|can|has\s+to|muss|darf|soll)\s+(?:only\s+|nur\s+)?(?:be\s+|have\s+the\s+values?\s+|contain\s+)?(?:one\s+of|either|any\s+of|in|eines\s+von|eine\s+von|entweder)?\s*:?\s*\(?{_LIST}\)?(?:\s+sein)?", re.I
+    rf"(?P<name>{_N})\s+(?:must|should|may|can|has\s+to|muss|darf|soll)\s+(?:(?:only\s+|nur\s+)(?:be\s+|have\s+the\s+values?\s+|contain\s+)?|be\s+(?:only\s+)?(?:one\s+of\s+|either\s+|any\s+of\s+|in\s+)|(?:eines\s+von|eine\s+von|entweder)\s+)(?:one\s+of\s+|either\s+|any\s+of\s+)?:?\s*\(?{_LIST}\)?(?:\s+sein)?", re.I
 )
 _JOIN = re.compile(
     rf"\b(?P<how>left\s+|inner\s+|right\s+|full\s+(?:outer\s+)?|outer\s+|semi\s+|anti\s+)?(?:join|enrich|match|combine|verknüpf\w*|anreicher\w*)\w*\b[^.;]{{0,70}}?\b(?:with|to|and|mit|und|against)\s+(?:the\s+|den\s+|die\s+|der\s+|table\s+)?(?P<other>{_N})\b[^.;]{{0,60}}?\b(?:on|by|using|via|over|über|anhand\s+(?:von|der)|per)\s+(?:the\s+|matching\s+|their\s+|common\s+|die\s+|der\s+|column\s+|spalte\s+)*(?P<names>{NAMES})", re.I

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 def repair(arguments: argparse.Namespace) -> int:
     """Repair a config, or what a failed run says about its config; show the diff, and write it when wanted."""
+    from dataforge.authoring import catalogue, checks
     from dataforge.authoring.deploy import digest_of
     from dataforge.authoring.mending import decode
     from dataforge.authoring.repair import repair as repair_text
@@ -31,13 +32,15 @@ def repair(arguments: argparse.Namespace) -> int:
     path, failure = _subject(arguments)
     root = use_root(path)
     base = digest_of(path)
+    known = catalogue.read(root)
     text, note = decode(path.read_bytes())
     repaired = repair_text(
         text,
         path=path,
         root=root,
         gateway=None if arguments.no_model else _gateway(),
-        connections=_known_connections(),
+        check=checks.text_checker(path, catalogue=known),
+        connections=known.types,
         failure=failure,
         actor=_actor(),
         model=arguments.model,
@@ -100,20 +103,6 @@ def _gateway() -> Gateway | None:
     except DataForgeError as error:
         print(f"no model: {error}", file=sys.stderr)
         return None
-
-
-def _known_connections() -> dict[str, str]:
-    """Return ids and types of the connections that the environment names; a secrets backend would cost seconds."""
-    from urllib.parse import urlsplit
-
-    found = {}
-    for name, value in os.environ.items():
-        if name.startswith("AIRFLOW_CONN_"):
-            kind = urlsplit(value).scheme.replace("-", "_") if "://" in value else ""
-            found[name.removeprefix("AIRFLOW_CONN_").lower()] = {"postgresql": "postgres", "https": "http"}.get(
-                kind, kind
-            )
-    return found
 
 
 def _actor() -> str:

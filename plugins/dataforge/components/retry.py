@@ -137,8 +137,8 @@ _STATES: tuple[tuple[str, Verdict], ...] = (
     ("22", "record"),
     ("23", "record"),
 )
-_WRITING = ("25006", "42P07", "3F000", "42P06")
-"""States of a write that others cause: the server became read-only, a table or schema came or went meanwhile."""
+_WRITING = ("25006", "42P07", "42701", "3F000", "42P06")
+"""States of a write that others cause: the server became read-only, a table, column or schema came or went meanwhile."""
 
 
 def of_sqlstate(state: str, *, writing: bool = False) -> Verdict:

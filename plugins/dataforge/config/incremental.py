@@ -36,4 +36,15 @@ def problems(config: PipelineConfig) -> list[Problem]:
                 "use a destination that does, such as postgres or duckdb, or remove 'cursor_field'",
             )
         ]
+    templated = [name for name in ("path", "database") if "${" in str(getattr(target, name, ""))]
+    if templated:
+        return [
+            Problem(
+                "incremental-no-ledger",
+                f"the destination's {templated[0]!r} differs between runs, and the cursor stands beside the data: each "
+                "new place would begin without one",
+                place,
+                f"write a {templated[0]!r} without '${{…}}', or read by ${{data_interval_start}} in place of a cursor",
+            )
+        ]
     return []

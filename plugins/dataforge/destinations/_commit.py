@@ -143,8 +143,7 @@ class _Attempt:
         if not db.transactional_ddl:
             self._refuse_before(target, ledger)
         self._make_schemas(db, target, ledger)
-        ledger.prepare()
-        if db.stages and not context.dry_run:
+        if ledger.prepare() and db.stages and not context.dry_run:
             db.commit()  # other pipelines that begin would wait until our rows are in
         if (record := ledger.load(context.run_key)) and self._is_done(record, target):
             db.rollback()
@@ -185,6 +184,8 @@ class _Attempt:
             db.rollback()
             return _report_of(record, target)
         self._compare_cursor(state, target)
+        if db.transactional_ddl and db.target(config.table).columns != target.columns:
+            raise ConflictError(f"table {target} was changed by another load meanwhile; it is planned anew")
         if db.transactional_ddl:
             self._change_columns(db, target, plan, disposition)
         target = db.target(config.table)

@@ -146,11 +146,11 @@ class LedgerTables:
         """Whether the ledger's tables are there."""
         return self.db.has_table(self.schema, LOADS)
 
-    def prepare(self) -> None:
-        """Make what is missing: the tables and the state row."""
+    def prepare(self) -> bool:
+        """Make what is missing, the tables and the state row; return whether anything was."""
         known = self.exists() and self.db.rows(f"select 1 from {self.table(STATE)} where {self._own}")
         if known:
-            return
+            return False
         self.db.one_at_a_time()
         for name, columns in _TABLES.items():
             if not self.db.has_table(self.schema, name):
@@ -163,6 +163,7 @@ class LedgerTables:
                 f"insert into {self.table(STATE)} (pipeline, target, epoch) "
                 f"values ({self.text(self.pipeline)}, {self.text(self.target)}, 0)"
             )
+        return True
 
     def state(self, *, lock: bool = False) -> State:
         """Return cursor and epoch. With `lock`, other loads of this pipeline and target wait until our commit."""

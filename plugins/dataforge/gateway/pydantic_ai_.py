@@ -34,7 +34,8 @@ class PydanticAIAdapter:
         return Streamed(self._lines, self._profile.place, call, lambda line: self._pieces(call, seconds, line))
 
     def _pieces(self, call: Call, seconds: float, line: Line) -> Iterator[Piece | End]:
-        yield from pieces(self._hook(call.model).get_conn(), call, seconds, line)
+        sampling = bool(self._profile.extra.sampling)
+        yield from pieces(self._hook(call.model).get_conn(), call, seconds, line, sampling=sampling)
 
     def models(self, seconds: float) -> Sequence[Model]:
         """Return the connection's own model: the provider lists none."""
@@ -54,7 +55,7 @@ class PydanticAIAdapter:
         ]
 
 
-def pieces(model: Any, call: Call, seconds: float, line: Line) -> Iterator[Piece | End]:
+def pieces(model: Any, call: Call, seconds: float, line: Line, *, sampling: bool = False) -> Iterator[Piece | End]:
     """Yield the answer of a pydantic-ai model."""
     from pydantic_ai.direct import model_request_stream_sync
     from pydantic_ai.messages import (
@@ -80,6 +81,8 @@ def pieces(model: Any, call: Call, seconds: float, line: Line) -> Iterator[Piece
         part = SystemPromptPart(message.text) if message.role == "system" else UserPromptPart(message.text)
         history.append(ModelRequest(parts=[part]))
     settings = ModelSettings(max_tokens=call.max_tokens, timeout=seconds)
+    if sampling:  # several models refuse these
+        settings["temperature"], settings["seed"] = call.temperature, call.seed
     if call.stop:
         settings["stop_sequences"] = list(call.stop)
     if call.schema is not None:

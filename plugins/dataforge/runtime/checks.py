@@ -141,19 +141,18 @@ def _row(connection: duckdb.DuckDBPyConnection, query: exp.Query) -> tuple[int, 
 def _examples(connection: duckdb.DuckDBPyConnection, query: CheckQueries) -> tuple[dict[str, object], ...]:
     if query.examples is None:
         return ()
-    found = connection.sql(query.examples.copy().limit(EXAMPLES, copy=False).sql(sql.DIALECT))
+    text = query.examples.copy().limit(EXAMPLES, copy=False).sql(sql.DIALECT)
+    columns = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {text}").fetchall()}
     # as texts of the engine: Python has no value for many an instant, and for those with a zone not without pytz
     shown = [
-        quoted if str(type_.id) in _SHOWN else f"CAST({quoted} AS VARCHAR)"
-        for quoted, type_ in zip(map(quote_identifier, found.columns), found.types, strict=True)
+        quote_identifier(name) if type_ in _SHOWN else f"CAST({quote_identifier(name)} AS VARCHAR)"
+        for name, type_ in columns.items()
     ]
-    rows = found.project(", ".join(shown)).fetchall()
-    return tuple(dict(zip(found.columns, map(_plain, row), strict=True)) for row in rows)
+    rows = connection.execute(f"SELECT {', '.join(shown)} FROM ({text})").fetchall()
+    return tuple(dict(zip(columns, map(_plain, row), strict=True)) for row in rows)
 
 
-_SHOWN = frozenset(
-    {"boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "double"}
-)
+_SHOWN = frozenset({"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE"})
 """Types whose values are shown as they are."""
 
 

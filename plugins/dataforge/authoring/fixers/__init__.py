@@ -52,6 +52,7 @@ FIXERS: Mapping[str, tuple[Fixer, ...]] = {
     "renamed-key": (names.renamed_key,),
     "secret-in-config": (secret_values.secret,),
     "type-mismatch": (expressions.sql_text,),
+    "unfit-connection": (names.unknown_connection,),
     "unknown-check": (places.missing_type, names.unknown_type),
     "unknown-column": (names.unknown_name, expressions.sql_names),
     "unknown-connection": (names.unknown_connection,),

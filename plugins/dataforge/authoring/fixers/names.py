@@ -183,6 +183,9 @@ def unknown_connection(case: Case) -> Iterator[Proposal]:
     near = case.meant or nearest(case.value, known)
     if near:
         yield case.replace(near, f"the nearest known connection to {case.value!r} is {near!r}")
+    fitting = case.finding.allowed if case.finding.code == "unfit-connection" else ()
+    if len(fitting) == 1:
+        yield case.replace(fitting[0], f"{fitting[0]!r} is the only connection of the type that is needed")
 
 
 def unknown_param(case: Case) -> Iterator[Proposal]:

@@ -4,7 +4,7 @@ where an object belongs."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from dataforge.authoring.editing import Operation, exists
 from dataforge.authoring.fixers import aliases
@@ -176,7 +176,11 @@ def mapping_too_high(case: Case) -> Iterator[Proposal]:
     rest = {key: part for key, part in block.value.items() if key not in block.keys}
     model = block.model
     field = model.model_fields.get("columns") if model else None
-    if field is None or "dict" not in str(field.annotation) or not all(isinstance(part, str) for part in rest.values()):
+    if (
+        field is None
+        or get_origin(field.annotation) is not dict
+        or not all(isinstance(part, str) for part in rest.values())
+    ):
         return
     operations: list[Operation] = [Operation("add", under(block.pointer, "columns"), {})]
     operations += (
