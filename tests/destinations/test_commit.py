@@ -353,9 +353,9 @@ def test_missing_rows_are_not_deleted_when_most_records_are_missing(place: Place
     config = {**MERGE, "merge_strategy": strategy, "missing_rows": "delete"}
     none = {"id": pa.array([], pa.int64())}
     place.load({"id": list(range(10))}, config=config)
-    with pytest.raises(TerminalError, match=r"10 of the 10 rows .* Set allow_empty"):
+    with pytest.raises(TerminalError, match=r"0 records for the 10 rows .* Set allow_empty"):
         place.load(none, config=config)
-    with pytest.raises(TerminalError, match=r"9 of the 10 rows .* Set allow_shrink"):
+    with pytest.raises(TerminalError, match=r"1 records for the 10 rows .* Set allow_shrink"):
         place.load({"id": [1]}, config=config)
     assert place.load({"id": [0, 1, 2, 3, 4]}, config=config).deleted in (5, 10)
     place.load({"id": [1]}, config={**config, "allow_shrink": True})

@@ -33,6 +33,25 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 ROOT = Path(__file__).resolve().parents[2]
+PRELOADED = (
+    "adbc_driver_postgresql.dbapi",
+    "airflow.models.connection",
+    "airflow.providers.common.sql.hooks.sql",
+    "airflow.providers.sqlite.hooks.sqlite",
+    "airflow.sdk",
+    "duckdb",
+    "pyarrow.parquet",
+    "requests",
+    "sqlalchemy.dialects.sqlite",
+    "sqlglot.optimizer",
+    *(
+        f"dataforge.runtime.{name}"
+        for name in ("checks", "clean_up", "compile", "cursor", "extract", "fused", "landing", "load", "transform")
+    ),
+    "dataforge.destinations._commit",
+    "dataforge.runtime.engines.duckdb_",
+)
+"""What attempts import; none of it makes a connection or a thread that would not live through a fork."""
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.truncate")
 
 
@@ -334,10 +353,15 @@ def _peak() -> int:
 
 
 def _serve(path: str) -> None:
-
+    # Airflow's import writes a config file below its home
+    os.environ["AIRFLOW_HOME"] = str(Path(path).parent)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    from dataforge.components.registry import DESTINATIONS, SOURCES
     from dataforge.config.pipeline import parse
-    from dataforge.runtime import clean_up, extract, fused, landing, load, transform  # noqa: F401
 
+    assert list(DESTINATIONS)
+    assert list(SOURCES)
     parse(
         {"dag_id": "warm", "source": {"type": "parquet", "path": "a"}, "destination": {"type": "duckdb", "table": "t"}}
     )

@@ -162,14 +162,14 @@ class World:
         left: list[str] = []
         for name, what in (("scratch", "scratch folder"), ("tmp", "temporary file"), ("dataforge/staging", "staged")):
             folder = self.home / name
-            for path in sorted(folder.glob("*")):
-                if path.is_file() or name == "scratch" or any(one.is_file() for one in path.rglob("*")):
-                    left.append(f"{what} {path.relative_to(folder)}")
+            left += [
+                f"{what} {path.name}"
+                for path in sorted(folder.glob("*"))
+                if path.is_file() or name == "scratch" or any(one.is_file() for one in path.rglob("*"))
+            ]
         output = self.home / "dataforge" / "output"
-        for path in sorted(output.rglob("*")):
-            if path.name.endswith((".tmp", ".wal")) or ".tmp" in path.suffixes:
-                left.append(f"file {path.relative_to(output)}")
-        return left
+        found = (path for path in sorted(output.rglob("*")) if path.suffix in (".tmp", ".wal"))
+        return left + [f"file {path.relative_to(output)}" for path in found]
 
     def _postgres(self) -> Seen:
         from adbc_driver_postgresql import dbapi

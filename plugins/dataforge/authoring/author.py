@@ -19,6 +19,7 @@ from dataforge.authoring.base import (
     Assumption,
     AuthorRequest,
     Candidate,
+    Checker,
     Config,
     Draft,
     Extracted,
@@ -29,7 +30,7 @@ from dataforge.authoring.catalogue import Catalogue, with_tables
 from dataforge.authoring.catalogue import read as read_catalogue
 from dataforge.authoring.checks import check_text, checker
 from dataforge.authoring.extraction import extract, of
-from dataforge.authoring.grounding import End, Grounds, ground
+from dataforge.authoring.grounding import End, Grounds, ground, open_words
 from dataforge.authoring.refusals import Refusal, asks_for_prompt, refusals
 from dataforge.authoring.schedules import mentions_time
 from dataforge.authoring.settling import assumptions_of, identifiers, settle
@@ -42,7 +43,7 @@ from dataforge.settings import get_settings
 
 SHOWN = 3
 """Examples in a prompt."""
-MAX_TOKENS = 700
+MAX_TOKENS = 450
 MAX_NAMES = 60
 """Names of columns that a schema offers."""
 
@@ -149,17 +150,19 @@ class _Work:
         trace: list[Turn] = []
         findings: tuple[Finding, ...] = ()
         answer: Mapping[str, Any] = {}
+        left = open_words(self.request.text, self.found, grounds)
         try:
-            completion, prompt = self._ask(grounds, shown)
+            if not left and _is_whole(grounds):
+                notes.append("everything was read from the request itself; no model was needed")
+            else:
+                completion, prompt = self._ask(grounds, shown)
+                answer = _answered(completion)
+                notes += [*completion.notes, *([completion.problem] if completion.problem else [])]
+                trace.append(_turn("author", completion, prompt, f"answered after {len(shown)} examples"))
         except GatewayError as error:
             hint = "what can be read from the request without a model was done; try again, or name another model"
             findings = (Finding("model-away", "warning", str(error), Path("request"), 1, 1, "", hint),)
             notes.append(str(error))
-        else:
-            if isinstance(completion.value, Mapping):
-                answer = completion.value
-            notes += [*completion.notes, *([completion.problem] if completion.problem else [])]
-            trace.append(_turn("author", completion, prompt, f"answered after {len(shown)} examples"))
         config, left_out = settle(self.request, answer, grounds, self.found, self.catalogue)
         notes += left_out
         candidate = check(config)
@@ -167,7 +170,8 @@ class _Work:
             trace[0] = replace(trace[0], after=candidate.findings)
         repaired = self._repair(candidate, trace)
         trace += repaired[1]
-        candidate = repaired[0]
+        candidate, gone = _without_faulty(repaired[0], check)
+        notes += gone
         assumptions = [*assumed, *assumptions_of(candidate.config, grounds, self.found, self.request, self.catalogue)]
         assumptions = [one for one in _first_each(assumptions) if _at(candidate.config, one.pointer) == one.value]
         questions = tuple(_questions(grounds, self.request, self.catalogue, candidate))
@@ -228,11 +232,15 @@ class _Work:
                 dict.fromkeys(rule.type for rule in self.catalogue.policies.destinations if "*" not in rule.type)
             ),
         )
+        keys = {*constraints.keys_of(schema), *(("source", "sources") if "sources" in constraints.keys_of(schema) else ())}
         prompt = prompts.build(
             "author",
             self.request.text,
             facts=self._facts(grounds),
-            examples=[prompts.Shown(one.request, one.shown()) for one in shown],
+            examples=[
+                prompts.Shown(one.request, {key: value for key, value in one.shown().items() if key in keys})
+                for one in shown
+            ],
             data=self._data(),
         )
         return self._call(prompt, schema, constraints.shared_schema()), prompt.name
@@ -316,6 +324,53 @@ class _Work:
             cancel=self.cancel,
         )
         return done.candidate, list(done.trace)
+
+
+def _answered(completion: Completion) -> Mapping[str, Any]:
+    """Return the JSON of an answer; of one that was cut off, what of it is complete."""
+    if isinstance(completion.value, Mapping):
+        return completion.value
+    from pydantic_core import from_json
+
+    start = completion.text.find("{")
+    try:
+        found = from_json(completion.text[start:], allow_partial=True) if start >= 0 else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is_whole(grounds: Grounds) -> bool:
+    """Return whether places to read and to write are told."""
+    keys = {"table", "path", "endpoint"}
+    ends = (grounds.sources, grounds.destinations)
+    return all(found and all(end.type and keys & set(end.config) for end in found) for found in ends)
+
+
+def _without_faulty(candidate: Candidate, check: Checker) -> tuple[Candidate, list[str]]:
+    """Return a config without the steps that could not be mended, where it is valid without them."""
+    faulty = {
+        tuple(finding.pointer.split("/")[1:3])
+        for finding in candidate.errors
+        if finding.pointer.startswith(("/transforms/", "/checks/"))
+    }
+    if candidate.valid or not faulty or any(not f.pointer.startswith(("/transforms/", "/checks/")) for f in candidate.errors):
+        return candidate, []
+    config = dict(candidate.config)
+    gone = []
+    for key in ("transforms", "checks"):
+        steps = config.get(key)
+        if not isinstance(steps, list):
+            continue
+        gone += [diff.short(step, 120) for index, step in enumerate(steps) if (key, str(index)) in faulty]
+        kept = [step for index, step in enumerate(steps) if (key, str(index)) not in faulty]
+        config[key] = kept
+        if not kept:
+            del config[key]
+    without = check(config)
+    if not without.valid:
+        return candidate, []
+    return without, [f"left out, since it is wrong and could not be mended: {one}" for one in gone]
 
 
 def _with_defaults(grounds: Grounds, text: str, catalogue: Catalogue) -> tuple[Grounds, list[Assumption]]:

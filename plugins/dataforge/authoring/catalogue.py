@@ -218,6 +218,37 @@ def components(kind: str) -> tuple[Summary, ...]:
     return tuple(found)
 
 
+_KINDS_OF_VALUE: Mapping[str, str] = {
+    "write_disposition": "append|replace|merge",
+    "merge_strategy": "upsert|scd2",
+    "rename.columns": "{old: new}",
+    "cast.columns": "{column: sql type}",
+    "mask.columns": "{column: hash|redact|partial|email|null}",
+    "fill_null.columns": "{column: value}",
+    "derive.columns": "{new column: sql expression}",
+    "aggregate.columns": "{new column: sql aggregate}",
+    "select.columns": "[column]",
+    "join.columns": "[column]",
+    "join.on": "[column]",
+    "join.how": "inner|left|anti",
+    "union.with": "[source]",
+    "join.with": "source",
+    "where": "sql condition",
+    "expression": "sql condition",
+    "order_by": "column desc",
+    "by": "[column desc]",
+    "query": "one select",
+    "on_error": "fail|null",
+}
+
+
+def _kind_of(type_: str) -> str:
+    """Return a short word for the type of a key."""
+    if type_.startswith("list"):
+        return "[…]"
+    return "{…}" if type_.startswith("object") else type_.split(" or ", maxsplit=1)[0]
+
+
 _SHOWN: Mapping[str, tuple[str, ...]] = {
     "source": ("connection", "path", "endpoint", "table", "query", "records", "cursor_field"),
     "destination": ("connection", "path", "table", "write_disposition", "primary_key", "merge_strategy"),
@@ -236,12 +267,7 @@ def _signature(kind: str, type_: str, fields: Sequence[Mapping[str, Any]]) -> st
             continue
         if type_ in ("csv", "json", "parquet", "ndjson") and name in ("connection", "cursor_field"):
             continue
-        example = json.dumps(one["examples"][0], ensure_ascii=False) if one["examples"] else ""
-        if name == "write_disposition":
-            example = '"append", "replace" or "merge"'
-        elif name == "merge_strategy":
-            example = '"upsert" or "scd2"'
-        words.append(f"{name} {example}".strip())
+        words.append(f"{name} {_KINDS_OF_VALUE.get(f'{type_}.{name}') or _KINDS_OF_VALUE.get(name) or _kind_of(str(one['type']))}")
     return ", ".join(words)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from dataforge.authoring.grounding import End, Grounds
 from dataforge.config.schema import json_schema
 
-MAX_STEPS = 8
-MAX_CHECKS = 6
+MAX_STEPS = 6
+MAX_CHECKS = 4
 ANSWERED = ("source", "sources", "transforms", "checks", "destination")
 """The keys of a config that a model answers; the others are read from the request or have documented defaults."""
 
@@ -104,15 +104,43 @@ def schema(
         "items": {"anyOf": [maker.step("check", type_) for type_ in _types("check")]},
     }
     destination = maker.ends("destination", grounds.destinations, allowed_destinations)
-    rest = {"transforms": steps, "checks": checks, "destination": destination}
+    rest: dict[str, Any] = {"transforms": steps, "checks": checks}
+    if not (grounds.destinations and _is_fixed(destination)):
+        rest["destination"] = destination
     if len(grounds.sources) > 1:
         named = {name: maker.end("source", end) for name, end in zip(source_names(grounds.sources), grounds.sources, strict=True)}
-        return _closed({"sources": _closed(named), **rest})
-    single = _closed({"source": maker.ends("source", grounds.sources, ()), **rest})
+        return _closed(rest if all(map(_is_fixed, named.values())) else {"sources": _closed(named), **rest})
+    source = maker.ends("source", grounds.sources, ())
+    if grounds.sources and _is_fixed(source):
+        single = _closed(rest)
+        return single
+    single = _closed({"source": source, **rest})
     if not several:
         return single
     free = {"type": "object", "additionalProperties": maker.ends("source", (), ())}
     return {"anyOf": [_closed({"sources": free, **rest}), single]}
+
+
+def step_schemas(text: str, *, connections: Mapping[str, str], several: bool = False) -> list[dict[str, Any]]:
+    """Return the schemas of all transforms and checks."""
+    maker = _Maker(text, set(), connections, (), several=several)
+    return [maker.step(kind, type_) for kind in ("transform", "check") for type_ in _types(kind)]
+
+
+def _is_fixed(part: Mapping[str, Any]) -> bool:
+    """Return whether a schema leaves nothing open: then there is nothing to ask for."""
+    if "const" in part:
+        return True
+    if part.get("type") == "array":
+        return len(part.get("items", {}).get("enum", ())) == 1
+    properties = part.get("properties")
+    return isinstance(properties, Mapping) and bool(properties) and all(map(_is_fixed, properties.values()))
+
+
+def keys_of(wanted: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys that an answer by this schema has."""
+    branches = wanted.get("anyOf", [wanted])
+    return tuple(dict.fromkeys(key for branch in branches for key in branch["properties"]))
 
 
 def shared_schema() -> dict[str, Any]:
@@ -290,7 +318,7 @@ class _Maker:
     def _fixed(self, key: str, end: End, known: Mapping[str, Any], type_: str) -> Any:
         value = end.config.get(key)
         if isinstance(value, list | tuple) and value:
-            return {"type": "array", "minItems": len(value), "maxItems": len(value), "items": {"enum": list(value)}}
+            return {"type": "array", "minItems": len(value), "maxItems": len(value), "items": {"enum": list(value)}} if len(value) > 1 else {"type": "array", "minItems": 1, "maxItems": 1, "items": {"enum": list(value)}}
         return self._value(type_, key, known[key])
 
     def _wanted(self, type_: str, key: str) -> bool:

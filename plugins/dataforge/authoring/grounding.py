@@ -13,7 +13,8 @@ from typing import Any
 
 from dataforge.authoring.base import Extracted
 from dataforge.authoring.extraction import of
-from dataforge.authoring.steps import Step, find_steps
+from dataforge.authoring.steps import Step, find_joins, find_steps
+from dataforge.authoring.words import GLUE
 from dataforge.components.registry import DESTINATIONS, SOURCES
 
 _BY_CONNECTION = {
@@ -84,8 +85,23 @@ def ground(text: str, found: Sequence[Extracted], types: Mapping[str, str], pinn
     steps, checks = find_steps(text, found)
     sources, destinations = _ends(text, found, types)
     several = len(sources) > 1 or bool(_SEVERAL.search(text))
+    steps = (*_joins(text, sources), *steps)
     grounds = Grounds(top, sources, destinations, steps, checks, several, places)
     return _pinned(grounds, pinned)
+
+
+def _joins(text: str, sources: Sequence[End]) -> list[Step]:
+    """Return the join of two sources where the request says by which columns."""
+    from dataforge.authoring.constraints import source_names
+
+    names = source_names(sources)
+    if len(names) != 2:
+        return []
+    for start, end, how, columns in find_joins(text):
+        if not set(columns) & set(names):
+            kind = {"how": how} if how else {}
+            return [Step({"type": "join", "input": names[0], "with": names[1], "on": columns, **kind}, start, end)]
+    return []
 
 
 def _with_roles(text: str, found: Sequence[Extracted], types: Mapping[str, str]) -> list[Extracted]:
@@ -340,3 +356,24 @@ def _pinned(grounds: Grounds, pinned: Mapping[str, Any]) -> Grounds:
     return replace(grounds, top=top, sources=tuple(sources), destinations=tuple(destinations), places=kept)
 
 
+
+
+def residue(text: str, found: Sequence[Extracted], grounds: Grounds | None = None) -> str:
+    """Return what a request says besides places, times and names; with `grounds`, besides everything that was read."""
+    rest = list(text)
+    explained = _EXPLAINED if grounds is None else (*_EXPLAINED, "disposition", "merge_strategy", "primary_key", "cursor", "number", "text")
+    spans = [(one.start, one.end) for one in found if one.kind in explained]
+    if grounds is not None:
+        spans += [(step.start, step.end) for step in (*grounds.steps, *grounds.checks)]
+    for start, end in spans:
+        rest[start:end] = " " * (end - start)
+    return "".join(rest)
+
+
+def open_words(text: str, found: Sequence[Extracted], grounds: Grounds) -> list[str]:
+    """Return the words of a request that nothing of what was read explains."""
+    words = re.findall(r"[A-Za-zÄÖÜäöüß_][\wÄÖÜäöüß]*|\d+", residue(text, found, grounds))
+    return [word for word in words if word.lower() not in GLUE and len(word) > 1]
+
+
+_EXPLAINED = ("connection", "table", "path", "url", "endpoint", "schedule", "timezone", "tag", "dag_id", "owner", "component", "start_date", "end_date")

@@ -14,7 +14,7 @@ from dataforge.authoring import constraints
 from dataforge.authoring.base import Assumption, AuthorRequest, Extracted
 from dataforge.authoring.catalogue import Catalogue
 from dataforge.authoring.editing import Operation, patch
-from dataforge.authoring.grounding import End, Grounds
+from dataforge.authoring.grounding import End, Grounds, residue
 from dataforge.authoring.steps import Step
 from dataforge.config.positions import escape
 
@@ -44,12 +44,15 @@ def settle(
     notes: list[str] = []
     body = constraints.impose(answer, grounds)
     _fill_ends(body, grounds)
-    known = _Known(request, catalogue, found)
-    names = set(body.get("sources") or {})
+    stated = (*grounds.steps, *grounds.checks)
+    known = _Known(request, catalogue, found, narrow=())
+    unstated = _Known(request, catalogue, found, narrow=stated)
+    kinds = {str(step.config["type"]) for step in stated}
     transforms = [step for step in body.get("transforms") or [] if isinstance(step, Mapping)]
     checks = [step for step in body.get("checks") or [] if isinstance(step, Mapping)]
-    transforms, left = _known_steps(transforms, known, names, several="sources" in body)
-    checks, left_checks = _known_steps(checks, known, names, several="sources" in body)
+    transforms = _covering(transforms, grounds)
+    transforms, left = _known_steps(transforms, known, unstated, kinds, several="sources" in body)
+    checks, left_checks = _known_steps(checks, known, unstated, kinds, several="sources" in body)
     notes += [f"left out, since the request does not speak of it: {what}" for what in (*left, *left_checks)]
     body["transforms"] = merged(transforms, grounds.steps)
     body["checks"] = merged(checks, grounds.checks)
@@ -92,15 +95,21 @@ def _typed(end: End) -> dict[str, Any]:
 class _Known:
     """Which names a request, the catalogue and earlier steps know."""
 
-    def __init__(self, request: AuthorRequest, catalogue: Catalogue, found: Sequence[Extracted]) -> None:
-        text = "\n".join([request.text, *request.history, *map(str, request.pinned.values()), str(request.base or "")])
+    def __init__(
+        self, request: AuthorRequest, catalogue: Catalogue, found: Sequence[Extracted], *, narrow: Sequence[Step] | None = None
+    ) -> None:
+        said = request.text
+        if narrow is not None:
+            said = residue(said, found)
+            for step in narrow:
+                said = said[: step.start] + " " * (step.end - step.start) + said[step.end :]
+        text = "\n".join([said, *request.history, *map(str, request.pinned.values()), str(request.base or "")])
         words = [_plain(word) for word in _WORD.findall(text)]
         pairs = [one + other for one, other in zip(words, words[1:], strict=False)]
         self._names = {*words, *pairs, *(_plain(name) for name in catalogue.columns)}
         self._long = tuple(name for name in self._names if len(name) >= 4)
         self._seen: dict[str, bool] = {}
         self.numbers = {number.replace(",", "") for number in re.findall(r"\d[\d,]*(?:\.\d+)?", text)}
-        del found
 
     def add(self, names: Iterable[str]) -> None:
         """Take in names that a step gives."""
@@ -131,7 +140,7 @@ def identifiers(text: str) -> list[str]:
 
 
 def _known_steps(
-    steps: Iterable[Mapping[str, Any]], known: _Known, sources: set[str], *, several: bool
+    steps: Iterable[Mapping[str, Any]], known: _Known, unstated: _Known, kinds: set[str], *, several: bool
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the steps that the request speaks of, and the others in words."""
     kept: list[dict[str, Any]] = []
@@ -140,16 +149,23 @@ def _known_steps(
         if step.get("type") in ("join", "union") and not several:
             left.append(f"{step.get('type')} (there is one source)")
             continue
-        reduced, gone = _reduced(step, known)
+        # what the request spells out is explained; other steps must be about something else that it says
+        reduced, gone = _reduced(step, known if step.get("type") in kinds else unstated)
         if reduced is None:
             left.append(_step_in_words(step))
             continue
         left += gone
-        known.add(_given(reduced))
+        for one in (known, unstated):
+            one.add(_given(reduced))
         if reduced not in kept:
             kept.append(reduced)
-    del sources
     return kept, left
+
+
+def _covering(steps: list[Mapping[str, Any]], grounds: Grounds) -> list[Mapping[str, Any]]:
+    """Leave out a model's second telling of a join or aggregate that the request spells out."""
+    kinds = {str(step.config["type"]) for step in grounds.steps} & {"join", "aggregate"}
+    return [step for step in steps if step.get("type") not in kinds]
 
 
 def _step_in_words(step: Mapping[str, Any]) -> str:
@@ -384,8 +400,6 @@ def assumptions_of(
         assumed.append(Assumption("/dag_id", config.get("dag_id"), "made from the destination's name"))
     if (schedule := next((one for one in found if one.kind == "schedule"), None)) and not schedule.sure:
         assumed.append(Assumption("/schedule", schedule.value, "the time of day is not said"))
-    stated = {id(step.config) for step in (*grounds.steps, *grounds.checks)}
-    del stated
     for key in constraints.ANSWERED:
         for pointer, value in _leaves(config.get(key), f"/{key}"):
             if pointer.endswith("/type") or isinstance(value, bool):

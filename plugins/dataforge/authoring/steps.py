@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataforge.authoring.base import Extracted
-from dataforge.authoring.words import NAMES, STOPWORDS, names_in
+from dataforge.authoring.words import COLUMNS, NAMES, STOPWORDS, names_in
 
 _Q = "`\"'„“”‚‘’"
 _N = rf"[{_Q}]?[A-Za-z_]\w*[{_Q}]?"
@@ -112,8 +112,27 @@ _MUST_IN = re.compile(
     rf"(?P<name>{_N})\s+(?:must|should|may|can|has\s+to|muss|darf|soll)\s+(?:(?:only\s+|nur\s+)(?:be\s+|have\s+the\s+values?\s+|contain\s+)?|be\s+(?:only\s+)?(?:one\s+of\s+|either\s+|any\s+of\s+|in\s+)|(?:eines\s+von|eine\s+von|entweder)\s+)(?:one\s+of\s+|either\s+|any\s+of\s+)?:?\s*\(?{_LIST}\)?(?:\s+sein)?", re.I
 )
 _JOIN = re.compile(
-    rf"\b(?P<how>left\s+|inner\s+|right\s+|full\s+(?:outer\s+)?|outer\s+|semi\s+|anti\s+)?(?:join|enrich|match|combine|verknüpf\w*|anreicher\w*)\w*\b[^.;]{{0,70}}?\b(?:with|to|and|mit|und|against)\s+(?:the\s+|den\s+|die\s+|der\s+|table\s+)?(?P<other>{_N})\b[^.;]{{0,60}}?\b(?:on|by|using|via|over|über|anhand\s+(?:von|der)|per)\s+(?:the\s+|matching\s+|their\s+|common\s+|die\s+|der\s+|column\s+|spalte\s+)*(?P<names>{NAMES})", re.I
+    r"\b(?:join\w*|enrich\w*|match\w*|combin\w+|look(?:ed)?\s+up|merge|verknüpf\w*|anreicher\w*|angereichert|verbinde\w*|kombinier\w*)\b", re.I
 )
+_JOIN_ON = re.compile(
+    rf"\b(?:on|by|using|via|over|über|anhand(?:\s+(?:von|der))?|per)\s+(?:the\s+|matching\s+|their\s+|common\s+|same\s+|die\s+|der\s+|das\s+|columns?\s+|spalte\s+|field\s+|key\s+)*(?P<names>{NAMES})", re.I
+)
+_LEFT = re.compile(
+    r"\bleft\b|\b(?:keep(?:ing)?|behalte\w*|also|even|auch)\b[^.;]{0,50}\b(?:without|no|ohne|unmatched|missing)\b|\beven\s+if\b|\bunmatched\b", re.I
+)
+_DROP_DE = re.compile(rf"(?P<names>{NAMES})\s+(?:bitte\s+)?(?:weglassen|ausblenden|verwerfen|rauslassen)\b|\bspalten?\s+(?P<names2>{NAMES})\s+(?:entfernen|löschen|streichen)", re.I)
+_CASE = re.compile(
+    rf"\b(?:upper-?\s?case|lower-?\s?case|trim|capitali[sz]e)\s+(?:the\s+|column\s+|of\s+)*(?P<names>{NAMES})"
+    rf"|\b(?:make|convert|turn|put|set)\s+(?:the\s+|column\s+)*(?P<names2>{NAMES})\s+(?:to\s+|in\s+|into\s+|all\s+)*(?P<case>upper|lower)\s?-?case", re.I
+)
+_ADD = re.compile(
+    rf"\b(?:add|compute|calculate|derive|berechne?n?|ergänze?n?)\s+(?:a\s+|the\s+|new\s+|another\s+|die\s+|eine\s+|neue\s+)*(?:column\s+|field\s+|spalte\s+)?(?:called\s+|named\s+|namens\s+)?(?P<name>{_N})\s*(?:,?\s*(?:which|that)\s+is|as|=|:|from|computed\s+as|is|being|als|aus)\s+(?:the\s+product\s+of\s+)?(?P<left>{_N})\s*(?P<op>times|multiplied\s+by|plus|minus|divided\s+by|\*|\+|-|/|mal|geteilt\s+durch)\s*(?P<right>{_N}|\d+(?:\.\d+)?)", re.I
+)
+_SUM_WORDS = {"sum": "sum", "total": "sum", "summe": "sum", "gesamt": "sum", "average": "avg", "avg": "avg", "mean": "avg", "durchschnitt": "avg", "durchschnittliche": "avg", "durchschnittlicher": "avg", "durchschnittlichen": "avg", "maximum": "max", "max": "max", "highest": "max", "largest": "max", "minimum": "min", "min": "min", "lowest": "min", "smallest": "min", "maximale": "max", "minimale": "min"}
+_MEASURE = re.compile(
+    rf"(?:(?P<label>{_N})\s*\(\s*)?\b(?:(?P<count>number\s+of|count\s+of|how\s+many|count(?:ing)?|anzahl(?:\s+(?:der|von))?|wie\s+viele)\s+(?:the\s+|der\s+|die\s+)?(?P<what>{_N})|(?P<fn>{'|'.join(_SUM_WORDS)})\s+(?:of\s+|von\s+|der\s+|des\s+|the\s+|über\s+)*(?P<col>{_N})(?!\s*(?:times\b|mal\b|multiplied|minus\b|plus\b|[*/+])))(?:\s+(?:as|als)\s+(?P<alias>{_N}))?", re.I
+)
+_GROUP = re.compile(rf"\b(?:grouped\s+by|group\s+by|per|for\s+each|for\s+every|by|je|pro|gruppiert\s+nach|nach)\s+(?:the\s+|each\s+|der\s+)?(?P<names>{NAMES})", re.I)
 _WARN = re.compile(r"\b(?:warn(?:ing)?|only\s+report|just\s+tell|nur\s+warnen|warnung|warnen)\b", re.I)
 
 
@@ -145,7 +164,7 @@ def _merged(steps: Sequence[Step]) -> tuple[Step, ...]:
     for step in steps:
         kind = step.config["type"]
         before = next((one for one in found if one.config["type"] == kind), None)
-        if before and kind in ("rename", "cast", "mask", "fill_null") and step.config.get("on_error") is None:
+        if before and kind in ("rename", "cast", "mask", "fill_null", "derive") and step.config.get("on_error") is None:
             columns = {**before.config["columns"], **step.config["columns"]}
             found[found.index(before)] = Step({**before.config, "columns": columns}, before.start, step.end)
         elif before and kind == "drop":
@@ -155,7 +174,7 @@ def _merged(steps: Sequence[Step]) -> tuple[Step, ...]:
             where = f"{before.config['where']} and {step.config['where']}"
             if step.config["where"] not in before.config["where"]:
                 found[found.index(before)] = Step({"type": "filter", "where": where}, before.start, step.end)
-        elif before and kind in ("deduplicate", "sort", "limit", "select"):
+        elif before and kind in ("deduplicate", "sort", "limit", "select", "aggregate"):
             continue
         else:
             found.append(step)
@@ -175,7 +194,7 @@ def _bare(name: str) -> str:
 
 
 def _is_name(name: str) -> bool:
-    return bool(name) and _bare(name).lower() not in STOPWORDS
+    return bool(name) and _bare(name).lower() not in STOPWORDS - COLUMNS
 
 
 def _names(match: re.Match[str], *groups: str) -> list[str]:
@@ -198,6 +217,14 @@ def _transforms(text: str, found: Sequence[Extracted], reserved: set[str]) -> It
             yield Step({"type": "drop", "columns": names}, *match.span())
         elif names and (len(names) > 1 or "_" in names[0] or re.search(r"(?:column|spalte|field)", match.group(), re.I)):
             yield Step({"type": "drop", "columns": names}, *match.span())
+    for match in _DROP_DE.finditer(text):
+        names = names_in(match["names"] or match["names2"], tail=True)
+        if names and re.search(r"\bohne\s+$", text[: match.start()], re.I):
+            yield Step({"type": "filter", "where": f"{names[0]} is not null"}, *match.span())
+        elif names:
+            yield Step({"type": "drop", "columns": names}, *match.span())
+    yield from _derived(text)
+    yield from _aggregates(text)
     for match in _KEEP.finditer(text):
         names = _names(match, "names", "names2")
         if names:
@@ -219,7 +246,7 @@ def _transforms(text: str, found: Sequence[Extracted], reserved: set[str]) -> It
             yield Step({"type": "cast", "columns": dict.fromkeys(names, type_)}, *match.span())
     for pattern in (_MASK, _MASK_DE):
         for match in pattern.finditer(text):
-            names = _names(match, "names")
+            names = names_in(match["names"], tail=pattern is _MASK_DE)
             how = match["how"].lower()
             if names and not _is_key_phrase(text, match):
                 method = "hash" if how.startswith(("hash", "gehash", "pseud", "anony")) else "redact" if how.startswith(("redact", "blank", "schw")) else "hash"
@@ -381,12 +408,69 @@ def _checks(text: str, found: Sequence[Extracted]) -> Iterator[Step]:
             yield Step({"type": "row_count", "min": one.value}, one.start, one.end)
 
 
-def find_joins(text: str) -> list[tuple[str, str, list[str]]]:
-    """Return (other input, how, columns) of joins that a request spells out."""
+def find_joins(text: str) -> list[tuple[int, int, str, list[str]]]:
+    """Return (start, end, how, columns) of joins whose columns a request spells out; how is "" for the default."""
     joins = []
-    for match in _JOIN.finditer(text):
-        names = names_in(match["names"])
-        how = (match["how"] or "").strip().lower().split(" ")[0]
-        if names and _is_name(match["other"]):
-            joins.append((_bare(match["other"]), {"outer": "full"}.get(how, how) or "", names))
+    for lead in _JOIN.finditer(text):
+        stop = re.search(r"[;!?\n]|\.\s", text[lead.end() :])
+        end = lead.end() + (stop.start() if stop else len(text))
+        for match in _JOIN_ON.finditer(text, lead.end(), end):
+            names = [name for name in names_in(match["names"]) if name.lower() not in _NO_COLUMNS]
+            if names:
+                how = "left" if _LEFT.search(text[lead.start() - 10 if lead.start() > 10 else 0 : end]) else ""
+                joins.append((lead.start(), match.end(), how, names))
+                break
     return joins
+
+
+_NO_COLUMNS = frozenset("duckdb postgres parquet csv json hand api connection monday".split())
+
+
+def _aggregates(text: str) -> Iterator[Step]:
+    """Yield the aggregate that a sentence spells out: measures, and what they are grouped by."""
+    for sentence in re.finditer(r"[^;!?\n]+?(?=[;!?\n]|\.\s|\.$|$)", text):
+        part, base = sentence.group(), sentence.start()
+        measures = [match for match in _MEASURE.finditer(part) if _is_measure(match)]
+        if not measures:
+            continue
+        groups = [match for match in _GROUP.finditer(part) if names_in(match["names"]) and not re.search(r"(?:sort\w*|order(?:ed)?|upsert|merge|dedup\w*|join\w*|key\w*|limit\w*|partition\w*|increment\w*|divided|multiplied)\s+(?:\w+\s+){0,3}$", part[: match.start()], re.I)]
+        if not groups:
+            continue
+        group = groups[0]
+        keys = names_in(group["names"])
+        columns: dict[str, str] = {}
+        for match in measures:
+            label = _bare(match["alias"] or match["label"] or "")
+            if match["count"]:
+                what = _bare(match["what"])
+                columns[label if label and _is_name(label) else what if _is_name(what) and what not in keys else "count"] = "count(*)"
+            else:
+                function, column = _SUM_WORDS[match["fn"].lower()], _bare(match["col"])
+                if not _is_name(column) or column in keys:
+                    continue
+                columns[label if label and _is_name(label) else f"{'total' if function == 'sum' else function}_{column}"] = f"{function}({column})"
+        if columns:
+            spans = [(one.start(), one.end()) for one in (*measures, group)]
+            yield Step({"type": "aggregate", "group_by": keys, "columns": columns}, base + min(s for s, _ in spans), base + max(e for _, e in spans))
+            return
+
+
+def _is_measure(match: re.Match[str]) -> bool:
+    if match["count"]:
+        return True
+    return _is_name(match["col"]) and match["col"].lower() not in ("number", "anzahl", "count", "first", "last", "of")
+
+
+def _derived(text: str) -> Iterator[Step]:
+    for match in _CASE.finditer(text):
+        names = _names(match, "names", "names2")
+        word = (match["case"] or match.group().split()[0]).lower()
+        function = "trim" if word.startswith("trim") else "lower" if word.startswith("lower") else "upper" if word.startswith("upper") else ""
+        if names and function:
+            yield Step({"type": "derive", "columns": {name: f"{function}({name})" for name in names}}, *match.span())
+    for match in _ADD.finditer(text):
+        operator = {"t": "*", "m": "*", "p": "+", "d": "/", "g": "/"}.get(match["op"][0].lower(), match["op"])
+        operator = "-" if match["op"].lower() == "minus" else operator
+        names = [_bare(match[key]) for key in ("name", "left", "right")]
+        if all(_is_name(name) for name in names):
+            yield Step({"type": "derive", "columns": {names[0]: f"{names[1]} {operator} {names[2]}"}}, *match.span())

@@ -138,7 +138,7 @@ _STATES: tuple[tuple[str, Verdict], ...] = (
     ("23", "record"),
 )
 _WRITING = ("25006", "42P07", "42701", "3F000", "42P06")
-"""States of a write that others cause: the server became read-only, a table, column or schema came or went meanwhile."""
+"""States of a write that others cause: the server became read-only, or a table, column or schema came or went."""
 
 
 def of_sqlstate(state: str, *, writing: bool = False) -> Verdict:

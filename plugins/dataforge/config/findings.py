@@ -96,7 +96,7 @@ CODES: dict[str, str] = {
     # delivery
     "delivery": "The delivery guarantee of a destination, with its reason and what would improve it.",
     "duplicates-possible": "Records that are read twice are written twice.",
-    "incremental-no-ledger": "A cursor_field with a destination that keeps no record of its loads, or another one for each run.",
+    "incremental-no-ledger": "A cursor_field whose destination keeps no record, or another one for each run.",
     "incremental-several-destinations": "A cursor_field with several destinations, which can't commit together.",
     "needs-dead-letters": "Records are to be set aside, but the pipeline has no 'dead_letters'.",
     "needs-merge": "The key deletes rows, which only write_disposition merge does.",

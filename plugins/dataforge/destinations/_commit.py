@@ -244,8 +244,10 @@ class _Attempt:
     def _make_schemas(self, db: Tables, target: Target, ledger: LedgerTables) -> None:
         for schema in dict.fromkeys((*(() if target.schema_exists else (target.schema,)), ledger.schema)):
             db.check_schema(target, schema)
-            if statement := db.create_schema(schema):
-                db.run(statement)
+            if db.create_schema(schema):
+                db.one_at_a_time()  # `if not exists` fails as well where another session makes it at once
+                if statement := db.create_schema(schema):
+                    db.run(statement)
         if not ledger.exists():
             db.check_ledger(ledger.schema)
 

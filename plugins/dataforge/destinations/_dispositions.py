@@ -192,26 +192,24 @@ class Dispositions:
         counts.inserted += self.insert(stage, f"where not ({stage.flag})" if stage.flag else "")
 
     def _delete_missing(self, stage: Stage, keys: Sequence[str]) -> int:
-        before = int(self.db.rows(f"select count(*) from {self.into}")[0][0])
-        deleted = self.db.run(
+        self._guard_missing(stage, int(self.db.rows(f"select count(*) from {self.into}")[0][0]))
+        return self.db.run(
             f"delete from {self.into} where not exists (select 1 from {stage.table} s where "
             f"{self._match(keys, stage, self.into)})"
         )
-        self._guard_missing(before, deleted)
-        return deleted
 
-    def _guard_missing(self, before: int, missing: int) -> None:
-        """Raise TerminalError when all rows, or more than half of them, would go, without leave to delete so many."""
-        what = f"{missing:,} of the {before:,} rows of table {self.target} are missing among the records"
-        if missing == before > 0 and not self.config.allow_empty:
+    def _guard_missing(self, stage: Stage, before: int) -> None:
+        """Raise TerminalError when there are too few records for all others to be deleted, without leave to."""
+        records = int(self.db.rows(f"select count(*) from {stage.table}")[0][0])
+        what = f"there are {records:,} records for the {before:,} rows of {self.target}, and missing_rows 'delete'"
+        if records == 0 < before and not self.config.allow_empty:
             raise TerminalError(
-                f"{what}, and missing_rows 'delete' would delete them all; nothing was changed. Set allow_empty to "
-                "true if that is right"
+                f"{what} would delete all of them; nothing was changed. Set allow_empty to true if that is right"
             )
-        if before > missing > before / 2 and not self.config.allow_shrink:
+        if 0 < records * 2 < before and not self.config.allow_shrink:
             raise TerminalError(
-                f"{what}, and missing_rows 'delete' would delete them; nothing was changed. Set allow_shrink to true "
-                "if that is right"
+                f"{what} would delete more than half of them; nothing was changed. Set allow_shrink to true if that is "
+                "right"
             )
 
     def _scd2(self, stage: Stage, counts: Counts) -> None:
@@ -233,15 +231,12 @@ class Dispositions:
             )
         if self.config.missing_rows == "delete":
             # those that were just closed have a record
-            before = counts.updated + int(
-                self.db.rows(f"select count(*) from {self.into} where {valid_to} is null")[0][0]
-            )
-            missing = self.db.run(
+            still = int(self.db.rows(f"select count(*) from {self.into} where {valid_to} is null")[0][0])
+            self._guard_missing(stage, counts.updated + still)
+            counts.deleted += self.db.run(
                 f"update {self.into} {close} where {valid_to} is null and not exists "
                 f"(select 1 from {stage.table} s where {self._match(keys, stage, self.into)})"
             )
-            self._guard_missing(before, missing)
-            counts.deleted += missing
         names = [*map(self.quote, stage.values), valid_from, run]
         values = [*stage.values.values(), now, number]
         present = f"not ({stage.flag})" if stage.flag else "true"
