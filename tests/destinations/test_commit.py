@@ -533,6 +533,40 @@ def test_dead_letters_are_kept_with_the_rows_and_replayed_once(place: Place) -> 
     assert place.stored("id") == [(1,), (2,), (3,)]
 
 
+@pytest.mark.parametrize("strategy", ["upsert", "delete_insert", "scd2"])
+def test_rows_of_rejected_records_do_not_count_as_missing(place: Place, strategy: str) -> None:
+    config = {**MERGE, "merge_strategy": strategy, "missing_rows": "delete"}
+    place.load({"id": [1, 2, 3]}, "A", config=config)
+    rejects = [Reject("check", "no", '{"id":3}')]
+    report = place.load({"id": [1, 2]}, "B", config=config, rejects=rejects, limit=ALL, rows_read=3)
+    assert any("were kept" in note for note in report.schema_notes)
+    alive = f'select id from "{place.table}"' + (" where _valid_to is null" if strategy == "scd2" else "")
+    assert sorted(place.sql(alive)) == [(1,), (2,), (3,)]
+    place.load({"id": [1, 2]}, "C", config=config)
+    assert sorted(place.sql(alive)) == [(1,), (2,)]
+
+
+def test_an_older_event_does_not_undo_a_newer_one(place: Place) -> None:
+    config = {**MERGE, "latest_by": "at", "delete_flag": "gone"}
+    place.load({"id": [1, 2], "at": [5, 5], "v": ["new", "new"], "gone": [False, False]}, config=config)
+    report = place.load(
+        {"id": [1, 2, 3], "at": [4, 4, 1], "v": ["old"] * 3, "gone": [False, True, False]}, config=config
+    )
+    assert (report.inserted, report.updated, report.deleted) == (1, 0, 0)
+    assert place.stored("id", "v") == [(1, "new"), (2, "new"), (3, "old")]
+
+
+def test_a_target_that_was_dropped_does_not_fill_with_new_rows_only(place: Place) -> None:
+    place.load({"id": [5]}, "A", cursor=advance(None, 5))
+    place.run(f'drop table "{place.table}"')
+    with pytest.raises(TerminalError, match="is gone, and its cursor stands where the last load left it"):
+        place.load({"id": [6]}, "B", cursor=advance(5, 6))
+    with place.ledger() as ledger:
+        ledger.set_cursor(cursor_to_json(position(4)), "ada")
+    place.load({"id": [5, 6]}, "C", cursor=advance(4, 6))
+    assert place.stored("id") == [(5,), (6,)]
+
+
 # ---- Undo
 
 

@@ -251,7 +251,8 @@ def test_a_source_that_breaks_midway_leaves_the_table_as_before(
     broken = Rows(batches, fail_after=6, failure=TransientError("the API went away"))
     with pytest.raises(TransientError, match="the API went away"):
         load(database, context, broken, table="s.t", write_disposition=disposition)
-    assert database.sql("select to_regclass('s.t')::text, to_regnamespace('s')::text") == [(None, None)]
+    # the schema with the ledger's tables stays: others that begin at the same time don't wait for this load's rows
+    assert database.sql("select to_regclass('s.t')::text") == [(None,)]
     load(database, context, rows(id=[1]))
     with pytest.raises(TransientError, match="the API went away"):
         load(database, context, broken, write_disposition=disposition)

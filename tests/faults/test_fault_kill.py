@@ -11,7 +11,7 @@ from tests.faults.places import DISPOSITIONS, KINDS, Base, Bench, Trial, support
 from tests.faults.proxy import Fault, Proxy
 
 FULL = bool(os.environ.get("DATAFORGE_FAULTS"))
-"""Whether sweeps visit every point; else each disposition visits a fifth of them, not the same ones."""
+"""Whether sweeps visit every point; else each disposition visits a tenth of them, not the same ones."""
 
 WHERE = [
     pytest.param(kind, disposition, id=f"{kind}-{disposition}")
@@ -57,7 +57,7 @@ def counted(bench: Bench, base: Base, at: str, stage: str = "load") -> int:
 
 def points(count: int, disposition: str) -> Iterator[tuple[int, str]]:
     """Yield the places to strike at: all, or a share of them that differs between dispositions."""
-    every = 1 if FULL else 5
+    every = 1 if FULL else 10
     first = sorted(DISPOSITIONS).index(disposition) % every
     for number in range(1 + first, count + 1, every):
         for when in ("before", "after"):

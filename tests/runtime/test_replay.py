@@ -15,7 +15,7 @@ from dataforge.config.pipeline import PipelineConfig, parse
 from dataforge.errors import TerminalError, TransientError
 from dataforge.runtime import extract, ledgers, load, transform
 from dataforge.runtime.context import local
-from dataforge.runtime.replay import replay
+from dataforge.runtime.replay import once_each, replay
 from dataforge.settings import get_settings
 
 
@@ -191,3 +191,12 @@ class TestOnce:
         with pytest.raises(TransientError, match="replayed by another load"):
             replay(config, [letter], local(config, {}))
         assert stored("n, t") == [(1, "a")]
+
+
+def test_a_record_that_two_runs_rejected_is_replayed_once() -> None:
+    def letter(number: int, run: str, record: str) -> DeadLetter:
+        return DeadLetter(str(number), run, Reject("extract", "no", record))
+
+    first = [letter(1, "A", '{"id":"x"}'), letter(2, "A", '{"id":"x"}'), letter(3, "A", '{"id":"y"}')]
+    backfill = [letter(4, "backfill", '{"id":"x"}'), letter(5, "backfill", '{"id":"z"}')]
+    assert [one.id for one in once_each([*first, *backfill])] == ["1", "2", "3", "5"]

@@ -26,9 +26,10 @@ from dataforge.authoring.base import (
     Question,
     Turn,
 )
-from dataforge.authoring.catalogue import Catalogue, with_tables
+from dataforge.authoring.catalogue import Catalogue, place_of, with_tables
 from dataforge.authoring.catalogue import read as read_catalogue
-from dataforge.authoring.checks import check_text, checker
+from dataforge.authoring.checks import checker, text_checker
+from dataforge.authoring.editing import Operation, patch
 from dataforge.authoring.extraction import extract, of
 from dataforge.authoring.grounding import End, Grounds, ground, open_words
 from dataforge.authoring.refusals import Refusal, asks_for_prompt, refusals
@@ -41,9 +42,9 @@ from dataforge.errors import GatewayError
 from dataforge.gateway.base import Cancel, Completion, Gateway, OnText, Request, Usage
 from dataforge.settings import get_settings
 
-SHOWN = 3
+SHOWN = 2
 """Examples in a prompt."""
-MAX_TOKENS = 450
+MAX_TOKENS = 360
 MAX_NAMES = 60
 """Names of columns that a schema offers."""
 
@@ -82,12 +83,19 @@ def author(
         return _refused(request, refused, found)
     found = _with_urls(found, catalogue)
     grounds = ground(request.text, found, catalogue.types, request.pinned)
-    if request.live:
-        catalogue = with_tables(catalogue, [end.config for end in grounds.sources])
+    near = [end.config for end in grounds.sources if request.live or _is_local(end.config)]
+    if near:
+        catalogue = with_tables(catalogue, near)
     work = _Work(request, gateway, catalogue, examples, on_text, cancel, path, private, found, grounds)
     if request.mode != "edit":
         return work.talk()
     return work.draft()
+
+
+def _is_local(end: Mapping[str, Any]) -> bool:
+    """Return whether a source is a file of this deployment, which may always be asked for its columns."""
+    path = end.get("path")
+    return isinstance(path, str) and "://" not in path and "${" not in path
 
 
 def _with_urls(found: Iterable[Extracted], catalogue: Catalogue) -> tuple[Extracted, ...]:
@@ -107,7 +115,8 @@ def _with_urls(found: Iterable[Extracted], catalogue: Catalogue) -> tuple[Extrac
 def _refused(request: AuthorRequest, refused: Sequence[Refusal], found: Sequence[Extracted]) -> Draft:
     file = Path("request")
     findings = tuple(
-        Finding("refused", "error", one.reason, file, *_line(request.text, one.start), "", one.instead) for one in refused
+        Finding("refused", "error", one.reason, file, *_line(request.text, one.start), "", one.instead)
+        for one in refused
     )
     if not findings:
         reason = (
@@ -117,9 +126,7 @@ def _refused(request: AuthorRequest, refused: Sequence[Refusal], found: Sequence
         )
         findings = (Finding("refused", "error", reason, file, 1, 1, "", "say what data should go where"),)
     answer = "This can't be done: " + "; ".join(f"{one.message}. Instead: {one.suggestion}" for one in findings)
-    return Draft(
-        None, "", findings, extracted=tuple(found), answer=answer, refused=True, request_id=request.request_id
-    )
+    return Draft(None, "", findings, extracted=tuple(found), answer=answer, refused=True, request_id=request.request_id)
 
 
 def _line(text: str, offset: int) -> tuple[int, int]:
@@ -143,9 +150,11 @@ class _Work:
 
     def draft(self) -> Draft:
         """Return a checked, repaired config."""
-        grounds, assumed = _with_defaults(self.grounds, self.request.text, self.catalogue)
+        grounds, assumed = _with_defaults(self.grounds, self.request.text)
         shown = library.nearest(self.request.text, grounds, self._library(), SHOWN)
-        check = checker(catalogue=self.catalogue, path=self.path, live=self.request.live)
+        known = {table.place for table in self.catalogue.tables}
+        live = self.request.live or (bool(known) and all(place_of(end.config) in known for end in grounds.sources))
+        check = checker(catalogue=self.catalogue, path=self.path, live=live)
         notes = [*self.catalogue.notes]
         trace: list[Turn] = []
         findings: tuple[Finding, ...] = ()
@@ -168,12 +177,12 @@ class _Work:
         candidate = check(config)
         if trace:
             trace[0] = replace(trace[0], after=candidate.findings)
-        repaired = self._repair(candidate, trace)
+        repaired = self._repair(candidate, trace, live=live)
         trace += repaired[1]
         candidate, gone = _without_faulty(repaired[0], check)
         notes += gone
         assumptions = [*assumed, *assumptions_of(candidate.config, grounds, self.found, self.request, self.catalogue)]
-        assumptions = [one for one in _first_each(assumptions) if _at(candidate.config, one.pointer) == one.value]
+        assumptions = [one for one in _first_each(assumptions) if diff.get(candidate.config, one.pointer) == one.value]
         questions = tuple(_questions(grounds, self.request, self.catalogue, candidate))
         return Draft(
             candidate.config,
@@ -194,7 +203,7 @@ class _Work:
 
     def talk(self) -> Draft:
         """Return an answer or a plan in words; without a model, the plan of what can be read."""
-        grounds, assumed = _with_defaults(self.grounds, self.request.text, self.catalogue)
+        grounds, assumed = _with_defaults(self.grounds, self.request.text)
         questions = tuple(_questions(grounds, self.request, self.catalogue, None))
         facts = self._facts(grounds)
         prompt = prompts.build(
@@ -232,7 +241,10 @@ class _Work:
                 dict.fromkeys(rule.type for rule in self.catalogue.policies.destinations if "*" not in rule.type)
             ),
         )
-        keys = {*constraints.keys_of(schema), *(("source", "sources") if "sources" in constraints.keys_of(schema) else ())}
+        keys = {
+            *constraints.keys_of(schema),
+            *(("source", "sources") if "sources" in constraints.keys_of(schema) else ()),
+        }
         prompt = prompts.build(
             "author",
             self.request.text,
@@ -279,7 +291,9 @@ class _Work:
     def _names(self) -> list[str]:
         """Return what may be a column: names in the request, and columns that are known."""
         columns = list(self.catalogue.columns)
-        taken = {str(one.value).lower() for one in self.found if one.kind in ("connection", "table", "path", "dag_id", "tag")}
+        taken = {
+            str(one.value).lower() for one in self.found if one.kind in ("connection", "table", "path", "dag_id", "tag")
+        }
         said = [name for name in names_of(self.request.text) if name.lower() not in taken or name in columns]
         marked = [name for name in said if "_" in name or any(char.isdigit() for char in name)]
         plain = [name for name in said if name not in marked]
@@ -297,10 +311,12 @@ class _Work:
 
     def _data(self) -> dict[str, Any] | None:
         tables = {table.place: list(table.columns) for table in self.catalogue.tables}
-        rows = {table.place: list(table.rows[:3]) for table in self.catalogue.tables if table.rows and self.request.rows}
+        rows = {
+            table.place: list(table.rows[:3]) for table in self.catalogue.tables if table.rows and self.request.rows
+        }
         return {"columns": tables, **({"sample": rows} if rows else {})} if tables else None
 
-    def _repair(self, candidate: Candidate, trace: list[Turn]) -> tuple[Candidate, list[Turn]]:
+    def _repair(self, candidate: Candidate, trace: list[Turn], *, live: bool) -> tuple[Candidate, list[Turn]]:
         """Return the best candidate after repair, and the turns it took."""
         if candidate.valid:
             return candidate, []
@@ -312,7 +328,7 @@ class _Work:
             path=path,
             root=self.catalogue.folder or path.parent,
             gateway=self.gateway if trace else None,  # no further calls where the first did not get through
-            check=lambda text: check_text(text, catalogue=self.catalogue, path=self.path).findings,
+            check=text_checker(path, catalogue=self.catalogue, live=live),
             connections=self.catalogue.types,
             actor=self.request.actor,
             team=self.request.team,
@@ -344,36 +360,42 @@ def _is_whole(grounds: Grounds) -> bool:
     """Return whether places to read and to write are told."""
     keys = {"table", "path", "endpoint"}
     ends = (grounds.sources, grounds.destinations)
-    return all(found and all(end.type and keys & set(end.config) for end in found) for found in ends)
+    told = all(found and all(end.type and keys & set(end.config) for end in found) for found in ends)
+    return told and all("write_disposition" in end.config for end in grounds.destinations)
 
 
 def _without_faulty(candidate: Candidate, check: Checker) -> tuple[Candidate, list[str]]:
-    """Return a config without the steps that could not be mended, where it is valid without them."""
-    faulty = {
-        tuple(finding.pointer.split("/")[1:3])
-        for finding in candidate.errors
-        if finding.pointer.startswith(("/transforms/", "/checks/"))
-    }
-    if candidate.valid or not faulty or any(not f.pointer.startswith(("/transforms/", "/checks/")) for f in candidate.errors):
+    """Return a config without the steps, or columns of steps, that could not be mended, where it is valid so."""
+    found, gone = candidate, list[str]()
+    for _ in range(6):
+        pointers = [finding.pointer for finding in found.errors]
+        if not pointers:
+            break
+        if not all(pointer.startswith(("/transforms/", "/checks/")) for pointer in pointers):
+            return candidate, []
+        config: Any = dict(found.config)
+        place = _faulty_place(config, pointers[0])
+        gone.append(f"{place}: {diff.short(diff.get(config, place), 120)}")
+        config = patch(config, [Operation("remove", place)])
+        holder = place.rpartition("/")[0]
+        if not diff.get(config, holder):
+            above = holder if holder.count("/") == 1 else "/".join(holder.split("/")[:3])
+            config = patch(config, [Operation("remove", above)])
+        found = check(config)
+    if not found.valid:
         return candidate, []
-    config = dict(candidate.config)
-    gone = []
-    for key in ("transforms", "checks"):
-        steps = config.get(key)
-        if not isinstance(steps, list):
-            continue
-        gone += [diff.short(step, 120) for index, step in enumerate(steps) if (key, str(index)) in faulty]
-        kept = [step for index, step in enumerate(steps) if (key, str(index)) not in faulty]
-        config[key] = kept
-        if not kept:
-            del config[key]
-    without = check(config)
-    if not without.valid:
-        return candidate, []
-    return without, [f"left out, since it is wrong and could not be mended: {one}" for one in gone]
+    return found, [f"left out, since it is wrong and could not be mended: {one}" for one in gone]
 
 
-def _with_defaults(grounds: Grounds, text: str, catalogue: Catalogue) -> tuple[Grounds, list[Assumption]]:
+def _faulty_place(config: Config, pointer: str) -> str:
+    """Return what to leave out for a finding: one column of several, else the whole step."""
+    parts = pointer.split("/")
+    one = "/".join(parts[:5])
+    several = parts[3:4] == ["columns"] and len(parts) >= 5 and len(diff.get(config, "/".join(parts[:4])) or ()) > 1
+    return one if several and diff.get(config, one) is not None else "/".join(parts[:3])
+
+
+def _with_defaults(grounds: Grounds, text: str) -> tuple[Grounds, list[Assumption]]:
     """Fill what the request leaves open and a documented default decides."""
     assumed: list[Assumption] = []
     target = dict(grounds.destinations[0].config) if grounds.destinations else {}
@@ -381,30 +403,42 @@ def _with_defaults(grounds: Grounds, text: str, catalogue: Catalogue) -> tuple[G
         return grounds, assumed
     if not ({"type", "connection", "path", "table"} & set(target)) and not _mentions_target(text):
         target = {"type": "duckdb", **target}
-        assumed.append(Assumption("/destination/type", "duckdb", "no destination is named: the built-in DuckDB database"))
-    elif "type" not in target and "table" in target and "connection" not in target:
-        known = [one for one in catalogue.connections if one.type in ("postgres", "postgresql")]
-        if not known:
-            target = {"type": "duckdb", **target}
-            assumed.append(Assumption("/destination/type", "duckdb", "no database is named: the built-in DuckDB database"))
+        assumed.append(
+            Assumption("/destination/type", "duckdb", "no destination is named: the built-in DuckDB database")
+        )
+    elif "type" not in target and "table" in target and "connection" not in target and not _mentions_target(text):
+        target = {"type": "duckdb", **target}
+        assumed.append(Assumption("/destination/type", "duckdb", "no database is named: the built-in DuckDB database"))
     if target.get("type") in ("duckdb", "postgres", "sql") and "table" not in target and len(grounds.sources) == 1:
         name = constraints.source_names(grounds.sources)[0]
         if name != "source1":
             target["table"] = name
             assumed.append(Assumption("/destination/table", name, "no table is named: the source's name"))
-    if "write_disposition" not in target and not _LOOSE_WRITE.search(text):
+    one_file = "path" in target and not str(target["path"]).endswith("/")
+    if "write_disposition" not in target and (one_file or not _LOOSE_WRITE.search(text)):
         cursor = any("cursor_field" in end.config for end in grounds.sources)
         folder = str(target.get("path", "")).endswith("/")
-        value = "append" if cursor or folder else "replace"
+        value = "append" if (cursor or folder) and not one_file else "replace"
         target["write_disposition"] = value
-        why = "reads new records only: they are added" if value == "append" else "reads everything: a run replaces the last one's rows"
+        why = (
+            "reads new records only: they are added"
+            if value == "append"
+            else "reads everything: a run replaces the last one's rows"
+        )
         assumed.append(Assumption("/destination/write_disposition", value, f"not said; the pipeline {why}"))
     destinations = (End(target, grounds.destinations[0].places if grounds.destinations else {}),)
     return replace(grounds, destinations=destinations), assumed
 
 
 def _mentions_target(text: str) -> bool:
-    return re.search(r"\b(?:warehouse|database|datenbank|postgres\w*|snowflake|mysql|bucket|s3|lake|dwh|excel|file|datei)\b", text, re.I) is not None
+    return (
+        re.search(
+            r"\b(?:warehouse|database|datenbank|postgres\w*|snowflake|mysql|bucket|s3|lake|dwh|excel|file|datei)\b",
+            text,
+            re.I,
+        )
+        is not None
+    )
 
 
 def _questions(
@@ -412,17 +446,25 @@ def _questions(
 ) -> Iterator[Question]:
     """Yield what is open and no default can decide."""
     known = tuple(catalogue.types)
-    if not grounds.sources or not ({"path", "table", "endpoint", "query", "connection"} & set(grounds.sources[0].config)):
-        yield Question("Where does the data come from? Name a table with its connection, a file, or an API.", "/source", known)
+    if not grounds.sources or not (
+        {"path", "table", "endpoint", "query", "connection"} & set(grounds.sources[0].config)
+    ):
+        yield Question(
+            "Where does the data come from? Name a table with its connection, a file, or an API.", "/source", known
+        )
     elif any("table" in end.config and "connection" not in end.config for end in grounds.sources):
         yield Question("Which Airflow connection leads to the source table?", "/source/connection", known)
     target = grounds.destinations[0].config if grounds.destinations else {}
     if target.get("type") in ("postgres", "sql") and "connection" not in target:
         yield Question("Which Airflow connection leads to the destination?", "/destination/connection", known)
     if "schedule" not in grounds.top and mentions_time(request.text) and not of(extract(request.text), "schedule"):
-        yield Question("When exactly should it run? For example: daily at 6:00, every 15 minutes, or by hand.", "/schedule")
+        yield Question(
+            "When exactly should it run? For example: daily at 6:00, every 15 minutes, or by hand.", "/schedule"
+        )
     if target.get("write_disposition") == "merge" and "primary_key" not in target:
-        yield Question("Which column or columns tell the rows apart (the key of the merge)?", "/destination/primary_key")
+        yield Question(
+            "Which column or columns tell the rows apart (the key of the merge)?", "/destination/primary_key"
+        )
     if candidate is not None:
         for finding in candidate.errors:
             if finding.code == "unknown-connection":
@@ -435,7 +477,10 @@ def _said(config: Config, assumptions: Sequence[Assumption], questions: Sequence
 
     parts = [in_words(config)]
     if assumptions:
-        parts.append("Assumed: " + "; ".join(f"{one.pointer} = {diff.short(one.value, 60)} ({one.reason})" for one in assumptions))
+        parts.append(
+            "Assumed: "
+            + "; ".join(f"{one.pointer} = {diff.short(one.value, 60)} ({one.reason})" for one in assumptions)
+        )
     if questions:
         parts.append("Open: " + " ".join(one.text for one in questions))
     return "\n".join(part for part in parts if part)
@@ -444,12 +489,18 @@ def _said(config: Config, assumptions: Sequence[Assumption], questions: Sequence
 def _plan(grounds: Grounds) -> str:
     """Return the steps that the request names, without a model."""
     lines = [f"Read {diff.short(dict(end.config))}" for end in grounds.sources]
-    lines += [f"{step.config['type']}: {diff.short({k: v for k, v in step.config.items() if k != 'type'})}" for step in grounds.steps]
+    lines += [
+        f"{step.config['type']}: {diff.short({k: v for k, v in step.config.items() if k != 'type'})}"
+        for step in grounds.steps
+    ]
     lines += [f"Check {diff.short(dict(step.config))}" for step in grounds.checks]
     lines += [f"Write {diff.short(dict(end.config))}" for end in grounds.destinations]
     if "schedule" in grounds.top:
         lines.append(f"Run {grounds.top['schedule']}")
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) or "Nothing could be read from the request."
+    return (
+        "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+        or "Nothing could be read from the request."
+    )
 
 
 def _turn(kind: Any, completion: Completion, prompt: str, note: str) -> Turn:
@@ -471,19 +522,6 @@ def _first_each(assumptions: Iterable[Assumption]) -> list[Assumption]:
     for one in assumptions:
         found.setdefault(one.pointer, one)
     return list(found.values())
-
-
-def _at(config: Config, pointer: str) -> Any:
-    found: Any = config
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, Mapping) and key in found:
-            found = found[key]
-        elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
-            found = found[int(key)]
-        else:
-            return None
-    return found
 
 
 def _grounds_of(config: Config, grounds: Grounds) -> dict[str, Extracted]:

@@ -1,4 +1,4 @@
-"""The child process that builds the DAGs of one config with Airflow: `python -m dataforge.authoring.building FILE ROOT`.
+"""The child process that has Airflow build one config's DAGs: `python -m dataforge.authoring.building FILE ROOT`.
 
 The config's text comes on standard input; one line of JSON goes out: {"errors": […]}.
 """

@@ -7,7 +7,6 @@ belongs to a connection, and never leave.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import threading
@@ -25,7 +24,7 @@ from dataforge.authoring.policies import Policies, read_policies
 from dataforge.components.base import Connection, Discoverable, ExtractContext
 from dataforge.components.reference import describe
 from dataforge.components.registry import KINDS, SOURCES
-from dataforge.errors import ConfigError, DataForgeError
+from dataforge.errors import ConfigError, DataForgeError, bounded
 from dataforge.runtime.connections import ENV_PREFIX
 from dataforge.runtime.connections import parse as parse_connection
 from dataforge.settings import airflow_home, config_option
@@ -108,7 +107,7 @@ def read(folder: Path | None, *, airflow: bool = True, may_use: Callable[[str], 
     known, complete, notes = connections(airflow=airflow)
     by_id = {one.id: one for one in known}
     for name, type_ in _named(configs):
-        by_id.setdefault(name, Known(name, type_ if not complete else type_))
+        by_id.setdefault(name, Known(name, type_))
     allowed = [one for one in by_id.values() if may_use is None or may_use(one.id)]
     policies = read_policies(folder) if folder is not None else Policies()
     allowed = [one for one in allowed if policies.may_use_connection(one.id)]
@@ -119,7 +118,15 @@ def read(folder: Path | None, *, airflow: bool = True, may_use: Callable[[str], 
 
 def _named(configs: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
     """Yield the connections that configs name, with the type that their component implies."""
-    types = {"postgres": "postgres", "http": "http", "duckdb": "duckdb", "csv": "aws", "json": "aws", "parquet": "aws", "ndjson": "aws"}
+    types = {
+        "postgres": "postgres",
+        "http": "http",
+        "duckdb": "duckdb",
+        "csv": "aws",
+        "json": "aws",
+        "parquet": "aws",
+        "ndjson": "aws",
+    }
     for config in configs:
         targets = config.get("destination")
         ends = [config.get("source"), *dict(config.get("sources") or {}).values()]
@@ -196,7 +203,11 @@ def _ask_airflow() -> tuple[tuple[Known, ...], bool, tuple[str, ...]]:
             rows = session.execute(select(Stored.conn_id, Stored.conn_type, Stored.host)).all()
     except Exception as error:  # noqa: BLE001  # what Airflow and its database may raise is not ours to list
         return (), False, (f"Airflow's connections could not be listed ({type(error).__name__})",)
-    return tuple(Known(str(id_), str(type_ or ""), _digest(_bare_host(host or ""))) for id_, type_, host in rows), True, ()
+    return (
+        tuple(Known(str(id_), str(type_ or ""), _digest(_bare_host(host or ""))) for id_, type_, host in rows),
+        True,
+        (),
+    )
 
 
 def _bare_host(text: str) -> str:
@@ -267,7 +278,8 @@ def _signature(kind: str, type_: str, fields: Sequence[Mapping[str, Any]]) -> st
             continue
         if type_ in ("csv", "json", "parquet", "ndjson") and name in ("connection", "cursor_field"):
             continue
-        words.append(f"{name} {_KINDS_OF_VALUE.get(f'{type_}.{name}') or _KINDS_OF_VALUE.get(name) or _kind_of(str(one['type']))}")
+        holds = _KINDS_OF_VALUE.get(f"{type_}.{name}") or _KINDS_OF_VALUE.get(name) or _kind_of(str(one["type"]))
+        words.append(f"{name} {holds}")
     return ", ".join(words)
 
 
@@ -291,7 +303,7 @@ def with_tables(catalogue: Catalogue, ends: Iterable[Mapping[str, Any]], *, seco
         except LateError:
             notes.append(f"{place} did not tell its columns within {seconds:g} s")
         except DataForgeError as error:
-            notes.append(f"{place} could not be asked for its columns: {error}")
+            notes.append(f"{place} could not be asked for its columns: {bounded(str(error), 300)}")
         except Exception as error:  # noqa: BLE001  # whatever a driver raises, a request goes on without its columns
             notes.append(f"{place} could not be asked for its columns ({type(error).__name__})")
         else:
@@ -306,7 +318,9 @@ def with_tables(catalogue: Catalogue, ends: Iterable[Mapping[str, Any]], *, seco
 
 def place_of(end: Mapping[str, Any]) -> str:
     """Return a source or destination in a few words: "shop_db: sales.orders"."""
-    where = next((str(end[key]) for key in ("table", "path", "endpoint", "query") if end.get(key)), str(end.get("type", "")))
+    where = next(
+        (str(end[key]) for key in ("table", "path", "endpoint", "query") if end.get(key)), str(end.get("type", ""))
+    )
     return f"{end['connection']}: {where}" if end.get("connection") else where
 
 
@@ -325,14 +339,17 @@ def _discover(end: Mapping[str, Any]) -> Table | None:
         return None
     with context.scratch() as scratch:
         columns = built.discover(ExtractContext(context.connection, scratch, context.values, sample=100))
-    safe = {name: type_ for name, type_ in list(columns.items())[:300]}
+    safe = dict(list(columns.items())[:300])
     return Table(place_of(end), safe) if safe else None
 
 
 def masked(rows: Iterable[Mapping[str, Any]], private: Iterable[str] = ()) -> tuple[dict[str, Any], ...]:
     """Return sample rows with the values of private columns, and of those whose names say that they are, hidden."""
     hidden = {name.lower() for name in private}
-    personal = re.compile(r"mail|phone|tele|mobil|name|street|stra(?:ss|ß)e|address|adress|birth|geburt|iban|card|ssn|passw|token|secret|key$", re.I)
+    personal = re.compile(
+        r"mail|phone|tele|mobil|name|street|stra(?:ss|ß)e|address|adress|birth|geburt|iban|card|ssn|passw|token|secret|key$",
+        re.I,
+    )
     return tuple(
         {name: "***" if name.lower() in hidden or personal.search(name) else value for name, value in row.items()}
         for row in rows

@@ -72,9 +72,7 @@ def check_text(
         findings += _twice(loaded, file, catalogue)
     findings = [_plain(finding) for finding in findings]
     if build and result.pipelines and not has_errors(findings):
-        findings += [
-            Finding("unbuildable", "error", message, file) for message in built(text, str(file), str(root))
-        ]
+        findings += [Finding("unbuildable", "error", message, file) for message in built(text, str(file), str(root))]
     return Candidate(config, text, in_order(findings))
 
 
@@ -101,7 +99,9 @@ def _plain(finding: Finding) -> Finding:
     """Return a finding without control characters of foreign names in it."""
     if finding.message.isprintable():
         return finding
-    return dataclasses.replace(finding, message="".join(char if char.isprintable() else " " for char in finding.message))
+    return dataclasses.replace(
+        finding, message="".join(char if char.isprintable() else " " for char in finding.message)
+    )
 
 
 def _ends(config: PipelineConfig) -> Iterator[tuple[tuple[str | int, ...], str, Any]]:
@@ -139,8 +139,8 @@ def _connections(config: PipelineConfig, catalogue: Catalogue) -> Iterator[Probl
         if fitting and types[id_] and types[id_] not in fitting:
             allowed = tuple(sorted(one for one, type_ in types.items() if type_ in fitting))
             message = f"connection {id_!r} is of type {types[id_]!r}; {kind} {end.type!r} needs {fitting[0]!r}"
-            hint = f"one of: {', '.join(allowed)}" if allowed else None
-            yield Problem("unfit-connection", message, (*place, "connection"), hint, allowed)
+            other = f"one of: {', '.join(allowed)}" if allowed else None
+            yield Problem("unfit-connection", message, (*place, "connection"), other, allowed)
 
 
 def _twice(loaded: Loaded, file: Path, catalogue: Catalogue) -> Iterator[Finding]:
@@ -196,7 +196,11 @@ def estimate(config: PipelineConfig) -> list[Estimate]:
         files = [file for path in paths for file in resolve(path, folders)]
         size = sum(file.stat().st_size for file in files)
         rows, lines = 0, None
-        if files and source.type in ("csv", "json") and not files[0].name.endswith((".gz", ".zip", ".zst", ".bz2", ".xz")):
+        if (
+            files
+            and source.type in ("csv", "json")
+            and not files[0].name.endswith((".gz", ".zip", ".zst", ".bz2", ".xz"))
+        ):
             with files[0].open("rb") as stream:
                 sample = stream.read(1 << 20)
             rows = sample.count(b"\n")

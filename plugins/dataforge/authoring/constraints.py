@@ -47,7 +47,8 @@ _WORDS: Mapping[str, str] = {
     "pagination": r"pag(?:e|es|inat\w+)|next|link|offset|seiten?\b|cursor",
     "primary_key": r"key|upsert|merge|unique|schlüssel|histor|scd|version|update|aktualisier|identif|bring|changed",
     "merge_strategy": r"scd|histor|delete.?insert|version|slowly|stände",
-    "cursor_field": r"increment|inkrement|cursor|watermark|new(?:er)? |changed|since|last run|neue|geändert|letzte[nm] lauf|delta|updated_at",
+    "cursor_field": r"increment|inkrement|cursor|watermark|new(?:er)? |changed|since|last run|neue|geändert"
+    r"|letzte[nm] lauf|delta|updated_at",
     "lookback": r"look|overlap|late|überlapp|nachzügler",
     "delimiter": r"delimit|separat|semicolon|semikolon|tab\b|tabs\b|pipe|getrennt|trennzeichen",
     "encoding": r"encod|latin|utf|cp1252|kodier",
@@ -69,7 +70,20 @@ _WORDS: Mapping[str, str] = {
     "salt": r"salt",
     "message": r"message|say|meldung",
 }
-_COMMON_STEPS = {"columns", "keys", "order_by", "where", "group_by", "by", "count", "query", "on_error", "how", "with", "on"}
+_COMMON_STEPS = {
+    "columns",
+    "keys",
+    "order_by",
+    "where",
+    "group_by",
+    "by",
+    "count",
+    "query",
+    "on_error",
+    "how",
+    "with",
+    "on",
+}
 _HIDDEN_STEPS = {"offset", "salt", "suffix", "message", "name", "input", "severity"}
 
 
@@ -108,12 +122,14 @@ def schema(
     if not (grounds.destinations and _is_fixed(destination)):
         rest["destination"] = destination
     if len(grounds.sources) > 1:
-        named = {name: maker.end("source", end) for name, end in zip(source_names(grounds.sources), grounds.sources, strict=True)}
+        named = {
+            name: maker.end("source", end)
+            for name, end in zip(source_names(grounds.sources), grounds.sources, strict=True)
+        }
         return _closed(rest if all(map(_is_fixed, named.values())) else {"sources": _closed(named), **rest})
     source = maker.ends("source", grounds.sources, ())
     if grounds.sources and _is_fixed(source):
-        single = _closed(rest)
-        return single
+        return _closed(rest)
     single = _closed({"source": source, **rest})
     if not several:
         return single
@@ -151,14 +167,13 @@ def shared_schema() -> dict[str, Any]:
 @cache
 def _shared() -> dict[str, Any]:
     whole = json_schema()
-    found = {
+    return {
         "type": "object",
         "properties": {key: whole["properties"][key] for key in ANSWERED},
         "required": ["transforms", "checks", "destination"],
         "additionalProperties": False,
         "$defs": whole["$defs"],
     }
-    return found
 
 
 def source_names(ends: Sequence[End]) -> list[str]:
@@ -166,7 +181,11 @@ def source_names(ends: Sequence[End]) -> list[str]:
     found: list[str] = []
     for number, end in enumerate(ends, 1):
         text = str(end.config.get("table") or end.config.get("endpoint") or end.config.get("path") or f"source{number}")
-        last = [part for part in re.split(r"[/.]", re.sub(r"\.(?:csv|json|jsonl|ndjson|parquet|gz|zst|zip|bz2)\b", "", text)) if re.search(r"[A-Za-z]", part)]
+        last = [
+            part
+            for part in re.split(r"[/.]", re.sub(r"\.(?:csv|json|jsonl|ndjson|parquet|gz|zst|zip|bz2)\b", "", text))
+            if re.search(r"[A-Za-z]", part)
+        ]
         name = re.sub(r"\W+", "_", last[-1] if last else f"source{number}").strip("_") or f"source{number}"
         name = name if name[0].isalpha() else f"s_{name}"
         while name in found:
@@ -177,7 +196,9 @@ def source_names(ends: Sequence[End]) -> list[str]:
 
 def impose(answer: Mapping[str, Any], grounds: Grounds) -> dict[str, Any]:
     """Return an answer in which everything that the request states stands as the request states it."""
-    found: dict[str, Any] = {key: copy.deepcopy(value) for key, value in answer.items() if key in ANSWERED and value is not None}
+    found: dict[str, Any] = {
+        key: copy.deepcopy(value) for key, value in answer.items() if key in ANSWERED and value is not None
+    }
     if len(grounds.sources) == 1 and isinstance(found.get("source"), dict):
         found["source"] = _imposed(found["source"], grounds.sources[0])
     elif len(grounds.sources) > 1 and isinstance(found.get("sources"), dict):
@@ -207,17 +228,29 @@ def _types(kind: str) -> list[str]:
     return list(mapping)
 
 
-_BASE = {"source": "SourceConfig", "transform": "TransformConfig", "check": "CheckConfig", "destination": "DestinationConfig"}
+_BASE = {
+    "source": "SourceConfig",
+    "transform": "TransformConfig",
+    "check": "CheckConfig",
+    "destination": "DestinationConfig",
+}
 
 
 def _used(examples: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
     """Return (type, key) of everything that the examples' components say."""
     found = set()
     for config in examples:
-        parts = [config.get("source"), *dict(config.get("sources") or {}).values(), *(config.get("transforms") or ()), *(config.get("checks") or ())]
+        parts = [
+            config.get("source"),
+            *dict(config.get("sources") or {}).values(),
+            *(config.get("transforms") or ()),
+            *(config.get("checks") or ()),
+        ]
         target = config.get("destination")
         parts += target if isinstance(target, list | tuple) else [target]
-        found |= {(str(part["type"]), key) for part in parts if isinstance(part, Mapping) and "type" in part for key in part}
+        found |= {
+            (str(part["type"]), key) for part in parts if isinstance(part, Mapping) and "type" in part for key in part
+        }
     return found
 
 
@@ -267,7 +300,12 @@ class _Maker:
     def ends(self, kind: str, ends: Sequence[End], allowed: Sequence[str]) -> dict[str, Any]:
         """Return the schema of the source or destination, or of several destinations."""
         if len(ends) > 1:
-            return {"type": "array", "minItems": len(ends), "maxItems": len(ends), "items": {"anyOf": [self.end(kind, end, allowed) for end in ends]}}
+            return {
+                "type": "array",
+                "minItems": len(ends),
+                "maxItems": len(ends),
+                "items": {"anyOf": [self.end(kind, end, allowed) for end in ends]},
+            }
         return self.end(kind, ends[0] if ends else End(), allowed)
 
     def end(self, kind: str, end: End, allowed: Sequence[str] = ()) -> dict[str, Any]:
@@ -282,7 +320,11 @@ class _Maker:
         keys = _inlined(kind, type_)["properties"]
         if kind == "destination" and end.config.get("write_disposition") == "merge" and "primary_key" not in keys:
             return False
-        if "connection" in _inlined(kind, type_).get("required", ()) and not self.connections and "connection" not in end.config:
+        if (
+            "connection" in _inlined(kind, type_).get("required", ())
+            and not self.connections
+            and "connection" not in end.config
+        ):
             return False
         return all(key in keys for key in end.config if key in ("table", "path", "connection", "endpoint", "database"))
 
@@ -303,7 +345,9 @@ class _Maker:
                 core.append("connection")
         fields: dict[str, Any] = {"type": {"const": type_}}
         for key in (*core, *(key for key in stated if key not in core)):
-            fields[key] = {"const": end.config[key]} if _scalar(end.config.get(key)) else self._fixed(key, end, known, type_)
+            fields[key] = (
+                {"const": end.config[key]} if _scalar(end.config.get(key)) else self._fixed(key, end, known, type_)
+            )
         required = list(fields)
         if type_ in ("postgres", "sql") and kind == "source" and "query" in more and "table" not in stated:
             # one of two: a table or a query
@@ -318,7 +362,11 @@ class _Maker:
     def _fixed(self, key: str, end: End, known: Mapping[str, Any], type_: str) -> Any:
         value = end.config.get(key)
         if isinstance(value, list | tuple) and value:
-            return {"type": "array", "minItems": len(value), "maxItems": len(value), "items": {"enum": list(value)}} if len(value) > 1 else {"type": "array", "minItems": 1, "maxItems": 1, "items": {"enum": list(value)}}
+            return (
+                {"type": "array", "minItems": len(value), "maxItems": len(value), "items": {"enum": list(value)}}
+                if len(value) > 1
+                else {"type": "array", "minItems": 1, "maxItems": 1, "items": {"enum": list(value)}}
+            )
         return self._value(type_, key, known[key])
 
     def _wanted(self, type_: str, key: str) -> bool:
@@ -378,17 +426,25 @@ class _Maker:
 
     def _step_value(self, type_: str, key: str, field: Mapping[str, Any]) -> dict[str, Any]:
         named: dict[str, Any] = {"enum": list(self.names)} if self.names else {"type": "string"}
-        if type_ in ("drop", "not_null", "unique", "deduplicate", "aggregate") and key in ("columns", "keys", "group_by"):
-            if not (type_ == "aggregate" and key == "columns"):
-                return {"type": "array", "items": named, "minItems": 1, "maxItems": 12}
+        if (
+            type_ in ("drop", "not_null", "unique", "deduplicate", "aggregate")
+            and key
+            in (
+                "columns",
+                "keys",
+                "group_by",
+            )
+            and not (type_ == "aggregate" and key == "columns")
+        ):
+            return {"type": "array", "items": named, "minItems": 1, "maxItems": 8}
         if type_ == "select" and key == "columns":
-            return {"type": "array", "items": named, "minItems": 1, "maxItems": 30}
+            return {"type": "array", "items": named, "minItems": 1, "maxItems": 16}
         if type_ in ("range", "accepted_values") and key == "column":
             return named
         if type_ == "join" and key == "on":
             return {"type": "array", "items": named, "minItems": 1, "maxItems": 4}
         if type_ == "join" and key == "columns":
-            return {"type": "array", "items": named, "minItems": 1, "maxItems": 12}
+            return {"type": "array", "items": named, "minItems": 1, "maxItems": 8}
         if key == "order_by":
             return {"type": "string"}
         if key == "by":
@@ -396,7 +452,12 @@ class _Maker:
         if key in ("min", "max") and type_ == "range":
             return {"anyOf": [{"type": "number"}, {"type": "string"}]}
         if key == "values":
-            return {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "number"}]}, "minItems": 1, "maxItems": 20}
+            return {
+                "type": "array",
+                "items": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+                "minItems": 1,
+                "maxItems": 20,
+            }
         if key == "columns" and type_ == "fill_null":
             return {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}]}}
         return dict(field)

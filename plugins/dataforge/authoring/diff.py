@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dataforge.authoring.base import Change
-from dataforge.authoring.editing import Operation, patch
+from dataforge.authoring.editing import EditError, Operation, at, patch
 from dataforge.config.positions import escape
 
 
@@ -74,6 +74,14 @@ def apply(config: Any, changed: Iterable[Change]) -> Any:
 def operations(changed: Iterable[Change]) -> list[Operation]:
     """Return changes as operations of a JSON Patch."""
     return [Operation(change.op, change.pointer, None if change.op == "remove" else change.after) for change in changed]
+
+
+def get(config: Any, pointer: str, default: Any = None) -> Any:
+    """Return the value at a JSON pointer, else `default`."""
+    try:
+        return at(config, pointer)
+    except EditError:
+        return default
 
 
 def invert(changed: Iterable[Change]) -> tuple[Change, ...]:

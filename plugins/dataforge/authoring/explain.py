@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dataforge.authoring import prompts
@@ -18,7 +18,10 @@ _DISPOSITIONS = {
     "replace": "replacing what was there",
     "merge": "bringing rows with known keys up to date and adding the others",
 }
-_STRATEGIES = {"scd2": "keeping old versions with their validity (SCD2)", "delete_insert": "deleting and inserting all rows of a key"}
+_STRATEGIES = {
+    "scd2": "keeping old versions with their validity (SCD2)",
+    "delete_insert": "deleting and inserting all rows of a key",
+}
 _HOURS = {"@hourly": "every hour", "@daily": "every day at midnight", "@weekly": "every week on Sunday at midnight"}
 _PRESETS = {
     **_HOURS,
@@ -43,7 +46,7 @@ class Explanation:
     sql: str = ""
     polished: bool = False
     model: str = ""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
 
 
 def explain(
@@ -57,7 +60,16 @@ def explain(
     on_text: OnText | None = None,
 ) -> Explanation:
     """Return what a pipeline does, with the SQL that its transforms become."""
-    return polish(in_words(config), gateway, sql=compiled(config), language=language, model=model, actor=actor, team=team, on_text=on_text)
+    return polish(
+        in_words(config),
+        gateway,
+        sql=compiled(config),
+        language=language,
+        model=model,
+        actor=actor,
+        team=team,
+        on_text=on_text,
+    )
 
 
 def polish(
@@ -74,7 +86,9 @@ def polish(
     """Return an explanation, reworded by a model when there is one; ours when none answers or it leaves names out."""
     if gateway is None:
         return Explanation(plain, plain, sql)
-    prompt = prompts.build("explain", "Reword the summary.", data={"summary": plain}, values={"answer_language": language})
+    prompt = prompts.build(
+        "explain", "Reword the summary.", data={"summary": plain}, values={"answer_language": language}
+    )
     try:
         done = gateway.complete(
             Request("explain", prompt.messages, model=model, max_tokens=400, actor=actor, team=team), on_text
@@ -95,9 +109,9 @@ def compiled(config: Config) -> str:
     if "matrix" in config or not config.get("transforms"):
         return ""
     try:
-        plan = compile_(parse(data), declared_columns(parse(data)))
-        return plan.query.sql(dialect="duckdb", pretty=True)
-    except (ConfigError, AttributeError):
+        parsed = parse(data)
+        return compile_(parsed, declared_columns(parsed)).sql()
+    except ConfigError:
         return ""
 
 
@@ -106,7 +120,9 @@ def in_words(config: Config) -> str:
     lines = [f"{config.get('dag_id') or 'This pipeline'} runs {when(config)}."]
     sources = config.get("sources")
     if isinstance(sources, Mapping):
-        lines += [f"It reads {_end(source)} as {name!r}." for name, source in sources.items() if isinstance(source, Mapping)]
+        lines += [
+            f"It reads {_end(source)} as {name!r}." for name, source in sources.items() if isinstance(source, Mapping)
+        ]
     elif isinstance(config.get("source"), Mapping):
         lines.append(f"It reads {_end(config['source'])}.")
     steps = [step for step in config.get("transforms") or () if isinstance(step, Mapping)]
@@ -176,7 +192,9 @@ def _weekdays(text: str) -> str:
 
 def _end(end: Mapping[str, Any]) -> str:
     type_ = str(end.get("type", "?"))
-    where = next((f"{key} {short(end[key], 120)}" for key in ("table", "path", "endpoint", "query") if end.get(key)), "")
+    where = next(
+        (f"{key} {short(end[key], 120)}" for key in ("table", "path", "endpoint", "query") if end.get(key)), ""
+    )
     via = f" through connection {end['connection']!r}" if end.get("connection") else ""
     extra = ""
     if end.get("cursor_field"):
@@ -214,12 +232,17 @@ def _step(step: Mapping[str, Any]) -> str:
         "cast": f"converts {columns}",
         "mask": f"masks {columns}",
         "fill_null": f"fills missing values ({columns})",
-        "derive": "computes " + "; ".join(f"{k} = {v}" for k, v in dict(step.get("columns") or {}).items()) if isinstance(step.get("columns"), Mapping) else "computes columns",
+        "derive": "computes " + "; ".join(f"{k} = {v}" for k, v in dict(step.get("columns") or {}).items())
+        if isinstance(step.get("columns"), Mapping)
+        else "computes columns",
         "filter": f"keeps rows where {step.get('where')}",
-        "deduplicate": "removes duplicates" + (f" by {_names(step['keys'])}" if step.get("keys") else "") + (f", keeping the first by {_names(step['order_by'])}" if step.get("order_by") else ""),
+        "deduplicate": "removes duplicates"
+        + (f" by {_names(step['keys'])}" if step.get("keys") else "")
+        + (f", keeping the first by {_names(step['order_by'])}" if step.get("order_by") else ""),
         "limit": f"keeps at most {step.get('count')} rows",
         "sort": f"sorts by {_names(step.get('by', ()))}",
-        "aggregate": (f"groups by {_names(step.get('group_by', ()))}" if step.get("group_by") else "sums everything up") + f" ({columns})",
+        "aggregate": (f"groups by {_names(step.get('group_by', ()))}" if step.get("group_by") else "sums everything up")
+        + f" ({columns})",
         "join": f"joins {_names(step.get('with', ''))} on {_names(step.get('on', ()))} ({step.get('how', 'inner')})",
         "union": f"adds the rows of {_names(step.get('with', ()))}",
         "sql": f"runs the query {short(step.get('query'), 300)}",
@@ -232,12 +255,18 @@ def _check(check: Mapping[str, Any]) -> str:
     says = {
         "not_null": f"{_names(check.get('columns', ()))} always has a value",
         "unique": f"{_names(check.get('columns', ()))} is unique",
-        "range": f"{check.get('column')} lies " + " and ".join(f"{'at least' if k == 'min' else 'at most'} {check[k]}" for k in ("min", "max") if k in check),
+        "range": f"{check.get('column')} lies "
+        + " and ".join(f"{'at least' if k == 'min' else 'at most'} {check[k]}" for k in ("min", "max") if k in check),
         "accepted_values": f"{check.get('column')} is one of {_names(check.get('values', ()))}",
-        "row_count": "there are " + " and ".join(f"{'at least' if k == 'min' else 'at most'} {check[k]} rows" for k in ("min", "max") if k in check),
+        "row_count": "there are "
+        + " and ".join(
+            f"{'at least' if k == 'min' else 'at most'} {check[k]} rows" for k in ("min", "max") if k in check
+        ),
         "expression": f"{check.get('expression')}",
     }
-    ends = {"warn": "else it warns", "reject": "other rows are set aside"}.get(str(check.get("severity")), "else the run stops")
+    ends = {"warn": "else it warns", "reject": "other rows are set aside"}.get(
+        str(check.get("severity")), "else the run stops"
+    )
     return f"It checks that {says.get(type_, type_)}; {ends}."
 
 
@@ -262,7 +291,9 @@ def code_in_words(code: str) -> str:
     from dataforge.errors import Problem
 
     near = difflib.get_close_matches(code, CODES, n=1)
-    raise ConfigError(Problem("invalid-choice", f"there is no finding {code!r}", (), f"did you mean {near[0]!r}?" if near else None))
+    raise ConfigError(
+        Problem("invalid-choice", f"there is no finding {code!r}", (), f"did you mean {near[0]!r}?" if near else None)
+    )
 
 
 def diff_in_words(changed: Iterable[Change]) -> str:

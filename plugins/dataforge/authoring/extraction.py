@@ -19,20 +19,24 @@ _ZIPPED = r"(?:\.(?:gz|bz2|xz|zst|zip))?"
 _URL = re.compile(r"\bhttps?://[^\s,;<>\"'`]+", re.I)
 _S3 = re.compile(r"\b(?:s3|gs|gcs|abfss?|file)://[^\s,;<>\"'`]*[^\s,;<>\"'`.)]", re.I)
 _PATH = re.compile(
-    rf"(?<![\w:/@.])((?:[\w*?\[\]${{}}:%-][\w*?\[\]${{}}:%.-]*/)*[\w*?\[\]${{}}:%-][\w*?\[\]${{}}:%.-]*\.(?:{_EXTENSIONS}){_ZIPPED})(?![\w/])", re.I
+    rf"(?<![\w:/@.])((?:[\w*?\[\]${{}}:%-][\w*?\[\]${{}}:%.-]*/)*[\w*?\[\]${{}}:%-][\w*?\[\]${{}}:%.-]*\.(?:{_EXTENSIONS}){_ZIPPED})(?![\w/])",
+    re.I,
 )
 _FOLDER = re.compile(r"(?<![\w:/@.])((?:[A-Za-z_*][\w*.${}:%-]*/)+)(?![\w/])")
 _ENDPOINT = re.compile(r"(?<![\w:/.<])(/[A-Za-z][\w{}-]*(?:/[\w{}.-]+)*/?)(?![\w>])")
 _TABLE = re.compile(r"(?<![\w./@:-])([A-Za-z_]\w*\.[A-Za-z_]\w*)(?![\w/@]|\.\w|\()")
 _NAMED_TABLE = re.compile(
-    rf"\b(?:tables?|tabellen?|views?)\s+(?:called\s+|named\s+|namens\s+)?[{_QUOTE}]?(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)[{_QUOTE}]?", re.I
+    rf"\b(?:tables?|tabellen?|views?)\s+(?:called\s+|named\s+|namens\s+)?[{_QUOTE}]?(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)[{_QUOTE}]?",
+    re.I,
 )
 _TABLE_NAMED = re.compile(rf"[{_QUOTE}]?\b(?P<name>[A-Za-z_]\w*)[{_QUOTE}]?(?:\s+|-)(?:tables?|tabelle)\b", re.I)
 _CONNECTION = re.compile(
     rf"\b(?:connections?|conn(?:ection)?[_ ]?id|verbindung(?:en)?)\s+(?:called\s+|named\s+|namens\s+|id\s+|is\s+)?[{_QUOTE}]?(?P<name>[A-Za-z][\w.-]*\w)[{_QUOTE}]?",
     re.I,
 )
-_NAMED_CONNECTION = re.compile(rf"[{_QUOTE}]?\b(?P<name>[A-Za-z][\w-]*\w)[{_QUOTE}]?(?:\s+|-)(?:connection|verbindung)\b", re.I)
+_NAMED_CONNECTION = re.compile(
+    rf"[{_QUOTE}]?\b(?P<name>[A-Za-z][\w-]*\w)[{_QUOTE}]?(?:\s+|-)(?:connection|verbindung)\b", re.I
+)
 _DAG_ID = re.compile(
     rf"\b(?:dag|dag[_ -]?id|pipeline|job|workflow|flow)\s*(?:id|name)?\s*(?:is|should\s+be|soll|heißt|heisst|:|=)?\s*(?:called|named|namens|mit\s+(?:dem\s+)?namen|genannt|heißen)\s+(?:it\s+)?[{_QUOTE}]?(?P<a>[A-Za-z][\w.-]*\w)[{_QUOTE}]?"
     rf"|\b(?:call|name|nenn[et]*)\s+(?:it|this|the\s+(?:dag|pipeline|job)|sie|es|ihn|das|die\s+pipeline|den\s+dag)\s+[{_QUOTE}]?(?P<b>[A-Za-z][\w.-]*\w)[{_QUOTE}]?"
@@ -42,17 +46,36 @@ _DAG_ID = re.compile(
     rf"|\b(?:soll|sollte)\s+[{_QUOTE}]?(?P<f>[A-Za-z][\w.-]*\w)[{_QUOTE}]?\s+hei(?:ß|ss)en\b",
     re.I,
 )
-_TAGS = re.compile(rf"\b(?:tag(?:s|ged|ge)?|labels?|labell?ed|schlagw(?:ort|örter|orten)|getaggt)\b\s*(?:it\s+|them\s+)?(?:with|as|mit|als|by|:|=|are|is|should\s+be)?\s*(?:the\s+)?(?:tags?\s+)?(?P<names>{NAMES})", re.I)
+_TAGS = re.compile(
+    rf"\b(?:tag(?:s|ged|ge)?|labels?|labell?ed|schlagw(?:ort|örter|orten)|getaggt)\b\s*(?:it\s+|them\s+)?(?:with|as|mit|als|by|:|=|are|is|should\s+be)?\s*(?:the\s+)?(?:tags?\s+)?(?P<names>{NAMES})",
+    re.I,
+)
 _OWNER = re.compile(
     rf"\b(?:owned\s+by|for\s+(?:the\s+)?team|owner\s*(?:is|:|=|should\s+be)?|(?:eigentümer(?:in)?|besitzer(?:in)?|verantwortlich(?:er)?)\s*(?:ist|sind|:|=)?)\s*(?:the\s+|team\s+|das\s+team\s+)*[{_QUOTE}]?(?P<a>[A-Za-z][\w.-]*(?:@[\w.-]+\w)?)[{_QUOTE}]?",
     re.I,
 )
 _DISPOSITIONS: tuple[tuple[str, str, str], ...] = (
-    (r"scd[\s-]*(?:type[\s-]*)?(?:2|ii|two)|slowly[\s-]+changing|type[\s-]*2\s+(?:history|dimension)|(?:keep(?:s|ing)?|track(?:s|ing)?|preserv(?:e|ing)|retain(?:s|ing)?)\s+(?:the\s+|a\s+|full\s+|all\s+|every\s+|its\s+|their\s+|whole\s+)*(?:change\s+)?(?:history|versions?|old\s+versions?|changes\s+over\s+time)|histori(?:si|z)(?:e|ier|ing)\w*|with\s+(?:full\s+)?history\b|mit\s+(?:voller\s+)?historie|(?:historie|alte\s+(?:stände|versionen)|alle\s+versionen)\s+(?:behalten|aufbewahren|erhalten|führen|mitführen)|versionier\w+", "merge", "scd2"),
+    (
+        r"scd[\s-]*(?:type[\s-]*)?(?:2|ii|two)|slowly[\s-]+changing|type[\s-]*2\s+(?:history|dimension)|(?:keep(?:s|ing)?|track(?:s|ing)?|preserv(?:e|ing)|retain(?:s|ing)?)\s+(?:the\s+|a\s+|full\s+|all\s+|every\s+|its\s+|their\s+|whole\s+)*(?:change\s+)?(?:history|versions?|old\s+versions?|changes\s+over\s+time)|histori(?:si|z)(?:e|ier|ing)\w*|with\s+(?:full\s+)?history\b|mit\s+(?:voller\s+)?historie|(?:historie|alte\s+(?:stände|versionen)|alle\s+versionen)\s+(?:behalten|aufbewahren|erhalten|führen|mitführen)|versionier\w+",
+        "merge",
+        "scd2",
+    ),
     (r"delete[\s_-]+(?:and[\s_-]+)?(?:re)?-?insert", "merge", "delete_insert"),
-    (r"upsert(?:s|ed|ing)?|merg(?:e|es|ed|ing)|insert\s+or\s+update|update\s+or\s+insert|updat(?:e|ing)\s+(?:the\s+)?(?:existing|known|changed)|(?:existing|known)\s+(?:rows|records|ones|orders|customers|entries)\s+(?:are\s+|get\s+|should\s+be\s+|must\s+be\s+)?(?:updated|overwritten|brought)|bring(?:s|ing)?\s+\w+(?:\s+\w+)?\s+up\s+to\s+date|zusammenführen|einmischen|(?:bestehende|vorhandene|bekannte|geänderte)\s+(?:zeilen|sätze|datensätze|einträge|\w+)\s+(?:werden\s+|sollen\s+)?(?:aktualisier\w*|überschr\w+)|aktualisier(?:en|t)\s+(?:oder|und)\s+(?:einfüg|ergänz|neu)\w*|abgleichen", "merge", ""),
-    (r"append(?:s|ed|ing)?|add(?:s|ed|ing)?\s+(?:the\s+)?(?:new\s+|fresh\s+|all\s+)?(?:rows|records|data|them|it|lines)\s+to|add(?:ed)?\s+to\s+the\s+end|pile\s+up|anhäng\w*|anfüg\w*|angehängt|hinzufüg\w*|hinzugefügt|dran(?:hängen|gehängt)|hänge?\s+\w+(?:\s+\w+)?\s+an\b|fortschreib\w*", "append", ""),
-    (r"replac(?:e|es|ed|ing)(?!\s+(?:null|missing|empty|nulls|nan))|overwrit(?:e|es|ing|ten)|full\s+(?:refresh|reload|load)|truncat(?:e|es|ed|ing)(?:\s+and\s+(?:re)?load)?|from\s+scratch|wip(?:e|es|ing)\s+(?:and|the|it)|swap\s+out\s+the|rebuild(?:s|ing)?\s+(?:the|it)|(?:re)?creat(?:e|ing)\s+(?:the\s+)?table\s+(?:anew|again|afresh)|fresh\s+copy|start\s+(?:over|fresh)|snapshot|ersetz(?:en|t|e)|überschr(?:eib\w+|ieben)|komplett\s+neu|vollständig\s+neu|jedes\s+mal\s+neu|neu\s+(?:aufbauen|aufgebaut|befüll\w+)|vollabzug|austausch\w*", "replace", ""),
+    (
+        r"upsert(?:s|ed|ing)?|merg(?:e|es|ed|ing)|insert\s+or\s+update|update\s+or\s+insert|updat(?:e|ing)\s+(?:the\s+)?(?:existing|known|changed)|(?:existing|known)\s+(?:rows|records|ones|orders|customers|entries)\s+(?:are\s+|get\s+|should\s+be\s+|must\s+be\s+)?(?:updated|overwritten|brought)|bring(?:s|ing)?\s+\w+(?:\s+\w+)?\s+up\s+to\s+date|zusammenführen|einmischen|(?:bestehende|vorhandene|bekannte|geänderte)\s+(?:zeilen|sätze|datensätze|einträge|\w+)\s+(?:werden\s+|sollen\s+)?(?:aktualisier\w*|überschr\w+)|aktualisier(?:en|t)\s+(?:oder|und)\s+(?:einfüg|ergänz|neu)\w*|abgleichen",
+        "merge",
+        "",
+    ),
+    (
+        r"append(?:s|ed|ing)?|add(?:s|ed|ing)?\s+(?:the\s+)?(?:new\s+|fresh\s+|all\s+)?(?:rows|records|data|them|it|lines)\s+to|add(?:ed)?\s+to\s+the\s+end|pile\s+up|anhäng\w*|anfüg\w*|angehängt|hinzufüg\w*|hinzugefügt|dran(?:hängen|gehängt)|hänge?\s+\w+(?:\s+\w+)?\s+an\b|fortschreib\w*",
+        "append",
+        "",
+    ),
+    (
+        r"replac(?:e|es|ed|ing)(?!\s+(?:null|missing|empty|nulls|nan))|overwrit(?:e|es|ing|ten)|full\s+(?:refresh|reload|load)|truncat(?:e|es|ed|ing)(?:\s+and\s+(?:re)?load)?|from\s+scratch|wip(?:e|es|ing)\s+(?:and|the|it)|swap\s+out\s+the|rebuild(?:s|ing)?\s+(?:the|it)|(?:re)?creat(?:e|ing)\s+(?:the\s+)?table\s+(?:anew|again|afresh)|fresh(?:ly)?\s+(?:copy|load|each|every|jede\w*)|afresh|anew|start\s+(?:over|fresh)|snapshot|ersetz(?:en|t|e)|überschr(?:eib\w+|ieben)|komplett\s+neu|vollständig\s+neu|jedes\s+mal\s+neu|neu\s+(?:aufbauen|aufgebaut|befüll\w+)|vollabzug|austausch\w*",
+        "replace",
+        "",
+    ),
 )
 _KEYS = re.compile(
     rf"\b(?:primary\s+keys?|business\s+keys?|natural\s+keys?|merge\s+keys?|unique\s+keys?|keyed|keys?|match(?:ed|ing)?|identified|identify|primärschlüssel|schlüssel(?:n)?|identifiziert)\b\s*(?:columns?\s+|field\s+|spalten?\s+)?(?:is|are|being|=|:|on|by|ist|sind|über|anhand(?:\s+von)?|durch|nach|the|rows|them|as|auf)*\s*(?:the\s+|der\s+|die\s+|column\s+|columns\s+|spalten?\s+)*(?P<names>{NAMES})",
@@ -71,7 +94,8 @@ _CURSOR = re.compile(
     re.I,
 )
 _CURSOR_AFTER = re.compile(
-    rf"[{_QUOTE}]?\b(?P<name>[A-Za-z]\w*)[{_QUOTE}]?\s+(?:as\s+(?:the\s+|a\s+|its\s+)?(?:cursor|watermark|high[- ]water[- ]mark)|is\s+(?:the|our)\s+(?:cursor|watermark)|als\s+(?:cursor|wasserzeichen))\b", re.I
+    rf"[{_QUOTE}]?\b(?P<name>[A-Za-z]\w*)[{_QUOTE}]?\s+(?:as\s+(?:the\s+|a\s+|its\s+)?(?:cursor|watermark|high[- ]water[- ]mark)|is\s+(?:the|our)\s+(?:cursor|watermark)|als\s+(?:cursor|wasserzeichen))\b",
+    re.I,
 )
 _LOOKBACK = re.compile(
     r"\b(?:look(?:ing|s)?[\s-]?back|overlap(?:ping)?|überlappung|rückblick|reread(?:ing)?|re-read(?:ing)?|late\s+(?:arriving\s+)?(?:records|rows|data))\b[^.;]{0,30}?\b(?P<n>\d+)\s*(?P<unit>minutes?|min|hours?|h|days?|d|minuten?|stunden?|tage?n?|weeks?|wochen?)\b"
@@ -90,17 +114,34 @@ _NOT_EMPTY = re.compile(
     r"\b(?:fail(?:s)?|stop|abort|error|complain|alarm|abbrechen|fehl\w*|scheitern|warn)\b[^.;]{0,30}\b(?:if|when|wenn|falls)\s+(?:there\s+(?:is|are)\s+|it\s+is\s+|(?:the\s+)?(?:file|table|source|result|answer)\s+is\s+|es\s+)?(?:empty|no\s+(?:rows|records|data)|nothing|keine\s+(?:zeilen|daten|sätze))\b|\b(?:result|table|load|ergebnis|tabelle)\s+(?:must|should|may|darf|soll)\s+(?:not|never|nicht|nie)\s+(?:be\s+)?(?:empty|leer)\b|\bat\s+least\s+one\s+row\b",
     re.I,
 )
-_RETRIES = re.compile(r"\b(?:retr(?:y|ies|ied)\s+(?:it\s+|each\s+\w+\s+)?(?:up\s+to\s+|at\s+most\s+|bis\s+zu\s+)?(?P<a>\d{1,2}|once|twice)(?:\s*(?:times|x))?|(?P<b>\d{1,2})\s+(?:retries|re-?tries|wiederholung(?:en)?|wiederholungsversuche|neuversuche|further\s+tries)|(?:bis\s+zu\s+)?(?P<c>\d{1,2})\s*(?:mal|x)\s+(?:wiederhol\w+|erneut\s+versuch\w+))\b", re.I)
-_RETRY_DELAY = re.compile(r"\b(?:wait(?:ing)?|delay(?:\s+of)?|pause|every|with|after|im\s+abstand\s+von|warte(?:n|zeit)?)\s+(?:of\s+)?(?P<n>\d+)\s*(?P<unit>s|sec(?:ond)?s?|m|min(?:ute)?s?|minuten?|sekunden?|h|hours?|stunden?)\b[^.;]{0,25}\b(?:between|apart|zwischen|retr(?:y|ies)|tries|versuche)", re.I)
+_RETRIES = re.compile(
+    r"\b(?:retr(?:y|ies|ied)\s+(?:it\s+|each\s+\w+\s+)?(?:up\s+to\s+|at\s+most\s+|bis\s+zu\s+)?(?P<a>\d{1,2}|once|twice)(?:\s*(?:times|x))?|(?P<b>\d{1,2})\s+(?:retries|re-?tries|wiederholung(?:en)?|wiederholungsversuche|neuversuche|further\s+tries)|(?:bis\s+zu\s+)?(?P<c>\d{1,2})\s*(?:mal|x)\s+(?:wiederhol\w+|erneut\s+versuch\w+))\b",
+    re.I,
+)
+_RETRY_DELAY = re.compile(
+    r"\b(?:wait(?:ing)?|delay(?:\s+of)?|pause|every|with|after|im\s+abstand\s+von|warte(?:n|zeit)?)\s+(?:of\s+)?(?P<n>\d+)\s*(?P<unit>s|sec(?:ond)?s?|m|min(?:ute)?s?|minuten?|sekunden?|h|hours?|stunden?)\b[^.;]{0,25}\b(?:between|apart|zwischen|retr(?:y|ies)|tries|versuche)",
+    re.I,
+)
 _DELIMITERS = (
     (r"semi-?colons?(?:[\s-]+(?:separated|delimited|as\s+(?:the\s+)?(?:delimiter|separator)))?|semikolons?|strichpunkt\w*", ";"),
     (r"tab(?:ulator)?s?[\s-]*(?:separated|delimited|getrennt\w*)|separated\s+by\s+tabs?|tabulator\w*|\btsv\b", "\t"),
     (r"pipes?[\s-]*(?:separated|delimited|getrennt\w*|characters?)|separated\s+by\s+pipes?", "|"),
 )  # fmt: skip
-_ENCODING = re.compile(r"\b(?P<a>latin-?1|iso-?8859-?(?:1|15)|cp-?1252|windows-?1252|utf-?16|utf-?8|shift[_-]?jis|cp-?437)\b", re.I)
-_NULLS = re.compile(rf"[{_QUOTE}]?(?P<a>\bN/?A\b|\bNULL\b|\bn/a\b|(?<!\w)-(?!\w)|\bNaN\b)[{_QUOTE}]?\s+(?:means?|stands?\s+for|is|are|marks?|counts?\s+as|bedeutet|steht\s+für|heißt)\s+(?:null|missing|no\s+value|empty|kein(?:en)?\s+wert|fehlend\w*|leer)", re.I)
-_CATCHUP = re.compile(r"\b(?:catch(?:ing)?[\s-]?up|backfill(?:ing|ed)?|make\s+up\s+for\s+missed|(?:days|runs|intervals)\s+(?:that\s+(?:were|are)\s+)?missed|nachhol\w*|rückwirkend|missed\s+(?:runs|intervals|days))\b", re.I)
-_NO_CATCHUP = re.compile(r"\b(?:no|without|don'?t|do\s+not|kein(?:e|en)?|nicht|ohne)\s+(?:a\s+)?(?:catch[\s-]?up|backfill\w*|nachhol\w*)", re.I)
+_ENCODING = re.compile(
+    r"\b(?P<a>latin-?1|iso-?8859-?(?:1|15)|cp-?1252|windows-?1252|utf-?16|utf-?8|shift[_-]?jis|cp-?437)\b", re.I
+)
+_NULLS = re.compile(
+    rf"[{_QUOTE}]?(?P<a>\bN/?A\b|\bNULL\b|\bn/a\b|(?<!\w)-(?!\w)|\bNaN\b)[{_QUOTE}]?\s+(?:means?|stands?\s+for|is|are|marks?|counts?\s+as|bedeutet|steht\s+für|heißt)\s+(?:null|missing|no\s+value|empty|kein(?:en)?\s+wert|fehlend\w*|leer)",
+    re.I,
+)
+_CATCHUP = re.compile(
+    r"\b(?:catch(?:ing)?[\s-]?up|backfill(?:ing|ed)?|make\s+up\s+for\s+missed|(?:days|runs|intervals)\s+(?:that\s+(?:were|are)\s+)?missed|nachhol\w*|rückwirkend|missed\s+(?:runs|intervals|days))\b",
+    re.I,
+)
+_NO_CATCHUP = re.compile(
+    r"\b(?:no|without|don'?t|do\s+not|kein(?:e|en)?|nicht|ohne)\s+(?:a\s+)?(?:catch[\s-]?up|backfill\w*|nachhol\w*)",
+    re.I,
+)
 _SOURCE_WORDS = r"from|(?:rows|records|content|lines)\s+of|(?:zeilen|daten)\s+(?:aus|von)|out\s+of|read(?:s|ing)?|load(?:s|ing)?|fetch(?:es|ing)?|pull(?:s|ing)?|extract(?:s|ing)?|take(?:s)?|import(?:s|ing)?|get(?:s|ting)?|copy|copies|ingest(?:s|ing)?|grab|query|source|aus|von|vom|lies|lese?n?|lade[nt]?|hole?n?|kopiere?n?|quelle|nimm|zieh\w*|importiere?n?|sync(?:s|ing)?|export"
 _TARGET_WORDS = r"into|to|onto|write(?:s)?|writing|store(?:s|d)?|sav(?:e|es|ing)|land(?:s)?|in|put|dump(?:s)?|destination|target|as|nach|ins|in\s+die|in\s+der|in\s+das|schreib\w*|speicher\w*|ablegen|ziel|als|zu|zur|zum|deliver|publish|replace|overwrite|fill|update|refresh|append|upsert|ersetze?|überschreibe?|befülle?"
 _ROLE = re.compile(rf"\b(?:(?P<source>{_SOURCE_WORDS})|(?P<destination>{_TARGET_WORDS}))\b", re.I)
@@ -132,11 +173,11 @@ def extract(text: str, connections: Iterable[str] = ()) -> tuple[Extracted, ...]
     return tuple(sorted(once.values(), key=lambda one: (one.start, one.end, one.kind)))
 
 
-def of(found: Iterable[Extracted], kind: ExtractedKind, role: str | None = None, *, sure: bool = False) -> list[Extracted]:
+def of(
+    found: Iterable[Extracted], kind: ExtractedKind, role: str | None = None, *, sure: bool = False
+) -> list[Extracted]:
     """Return those of one kind, and of one role when that is given."""
-    return [
-        one for one in found if one.kind == kind and role in (None, one.role) and (one.sure or not sure)
-    ]
+    return [one for one in found if one.kind == kind and role in (None, one.role) and (one.sure or not sure)]
 
 
 def duration(number: str, unit: str) -> str:
@@ -265,14 +306,28 @@ def _bare_tables(
     """Yield names that stand beside a database as a table does: "into duckdb orders", "append to orders in duckdb"."""
     places = "|".join(["duck-?db", r"postgres(?:ql)?", *map(re.escape, sorted(known, key=len, reverse=True))])
     name = rf"[{_QUOTE}]?(?P<name>[A-Za-z_]\w*)[{_QUOTE}]?"
-    before = re.compile(rf"\b(?:into|to|onto|in|replac\w+|overwrit\w+|fill|land\w*|both|nach|an|und|and)\s+(?:the\s+|both\s+in\s+)?(?:{places})\s+(?:table\s+)?{name}(?!\s*[/.]\w)", re.I)
-    after = re.compile(rf"\b(?:into|to|onto|replac\w+|overwrit\w+|fill|as|an|nach)\s+(?:the\s+|table\s+)*{name}\s+(?:in|of|on|\(|mit)\s*(?:the\s+)?(?:{places})\b", re.I)
+    before = re.compile(
+        rf"\b(?:into|to|onto|in|replac\w+|overwrit\w+|fill|land\w*|both|nach|an|und|and)\s+(?:the\s+|both\s+in\s+)?(?:{places})\s+(?:table\s+)?{name}(?!\s*[/.]\w)",
+        re.I,
+    )
+    after = re.compile(
+        rf"\b(?:into|to|onto|replac\w+|overwrit\w+|fill|as|an|nach)\s+(?:the\s+|table\s+)*{name}\s+(?:in|of|on|\(|mit)\s*(?:the\s+)?(?:{places})\b",
+        re.I,
+    )
     for pattern in (before, after):
         for match in pattern.finditer(text):
             span, value = match.span("name"), match["name"]
-            if span[0] in seen or value.lower() in STOPWORDS | _NO_TABLE_NAMES or value.lower() in {one.lower() for one in known}:
+            if (
+                span[0] in seen
+                or value.lower() in STOPWORDS | _NO_TABLE_NAMES
+                or value.lower() in {one.lower() for one in known}
+            ):
                 continue
-            if re.fullmatch(r"duckdb|parquet|csv|json|ndjson|postgres(?:ql)?|tables?|tabelle|database|datenbank|file|api|schema", value, re.I):
+            if re.fullmatch(
+                r"duckdb|parquet|csv|json|ndjson|postgres(?:ql)?|tables?|tabelle|database|datenbank|file|api|schema",
+                value,
+                re.I,
+            ):
                 continue
             if any(start < span[1] and span[0] < end for start, end in taken):
                 continue
@@ -312,10 +367,14 @@ def _types(text: str, found: Sequence[Extracted]) -> Iterator[Extracted]:
 
 
 def _dispositions(text: str) -> Iterator[Extracted]:
-    matches = []
+    matches: list[tuple[int, int, str, str]] = []
     for pattern, value, strategy in _DISPOSITIONS:
         for match in re.finditer(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.I):
-            negated = re.search(r"\b(?:not|never|don'?t|without|nicht|nie|kein\w*|ohne|instead\s+of|rather\s+than|statt)\s+(?:\w+\s+)?$", text[: match.start()], re.I)
+            negated = re.search(
+                r"\b(?:not|never|don'?t|without|nicht|nie|kein\w*|ohne|instead\s+of|rather\s+than|statt)\s+(?:\w+\s+)?$",
+                text[: match.start()],
+                re.I,
+            )
             if not negated and not any(match.start() < end and start < match.end() for start, end, _, _ in matches):
                 matches.append((match.start(), match.end(), value, strategy))
     values = {value for _, _, value, _ in matches}
@@ -337,9 +396,9 @@ def _keys(text: str, taken: Iterable[str] = ()) -> Iterator[Extracted]:
                 yield Extracted(tuple(names), "primary_key", *match.span("names"), "destination")
     if cursor := _cursor(text, taken):
         yield cursor
-    if match := _LOOKBACK.search(text):
-        number, unit = (match["n"], match["unit"]) if match["n"] else (match["n2"], match["unit2"])
-        yield Extracted(duration(number, unit), "number", match.start(), match.end(), "lookback")
+    if late := _LOOKBACK.search(text):
+        number, unit = (late["n"], late["unit"]) if late["n"] else (late["n2"], late["unit2"])
+        yield Extracted(duration(number, unit), "number", late.start(), late.end(), "lookback")
 
 
 def _cursor(text: str, taken: Iterable[str]) -> Extracted | None:
@@ -349,13 +408,19 @@ def _cursor(text: str, taken: Iterable[str]) -> Extracted | None:
         if (name := _clean(match["name"])).lower() not in STOPWORDS | reserved:
             return Extracted(name, "cursor", *match.span("name"), "source")
     for lead in _INCREMENTAL.finditer(text):
-        end = len(text) if (stop := re.search(r"[;!?\n]|\.\s", text[lead.end() :])) is None else lead.end() + stop.start()
+        end = (
+            len(text) if (stop := re.search(r"[;!?\n]|\.\s", text[lead.end() :])) is None else lead.end() + stop.start()
+        )
         explicit = re.match(r"incr|inkr|cursor|water|high|only|nur|since|seit|delta", lead.group(), re.I)
         for match in _CURSOR.finditer(text, max(lead.start(), lead.end() - 8), min(end, lead.end() + 110)):
             name = _clean(match["name"])
             if name.lower() in STOPWORDS or name.lower() in reserved:
                 continue
-            if re.search(r"(?:upsert|merge|key|schlüssel|match|join|identif|dedup\w*|unique|abgleich\w*|aktualisier\w*|verknüpf\w*)\w*\s+(?:\w+\s+){0,2}$", text[: match.start()], re.I):
+            if re.search(
+                r"(?:upsert|merge|key|schlüssel|match|join|identif|dedup\w*|unique|abgleich\w*|aktualisier\w*|verknüpf\w*)\w*\s+(?:\w+\s+){0,2}$",
+                text[: match.start()],
+                re.I,
+            ):
                 continue
             timely = bool(_TIMELY.search(name))
             if timely or (explicit and "_" in name):
@@ -363,12 +428,21 @@ def _cursor(text: str, taken: Iterable[str]) -> Extracted | None:
     return None
 
 
-_TIMELY = re.compile(r"_(?:at|on|ts|date|time|datum|am|zeit|seq|no)$|updated|modified|changed|created|timestamp|geaendert|geändert|^id$|seq|version", re.I)
+_TIMELY = re.compile(
+    r"_(?:at|on|ts|date|time|datum|am|zeit|seq|no)$|updated|modified|changed|created|timestamp|geaendert|geändert|^id$|seq|version",
+    re.I,
+)
+
+
 def _identity(text: str) -> Iterator[Extracted]:
     for match in _DAG_ID.finditer(text):
         group = next(name for name in "abcdef" if match[name])
         value = match[group].rstrip(".-")
-        if value.lower() not in STOPWORDS and re.match(NAME, value) and value.lower() not in ("that", "which", "to", "die", "der", "das"):
+        if (
+            value.lower() not in STOPWORDS
+            and re.match(NAME, value)
+            and value.lower() not in ("that", "which", "to", "die", "der", "das")
+        ):
             yield Extracted(value, "dag_id", match.start(group), match.start(group) + len(value))
             break
     for match in _TAGS.finditer(text):
@@ -376,9 +450,12 @@ def _identity(text: str) -> Iterator[Extracted]:
         for name in names_in(match["names"], plain=True):
             at = text.find(name, start)
             yield Extracted(name, "tag", at, at + len(name))
-    if match := _OWNER.search(text):
+    if owner := _OWNER.search(text):
+        match = owner
         if match["a"].lower() not in STOPWORDS:
-            yield Extracted(match["a"].rstrip("."), "owner", match.start("a"), match.start("a") + len(match["a"].rstrip(".")))
+            yield Extracted(
+                match["a"].rstrip("."), "owner", match.start("a"), match.start("a") + len(match["a"].rstrip("."))
+            )
 
 
 def _numbers(text: str) -> Iterator[Extracted]:
@@ -394,19 +471,33 @@ def _numbers(text: str) -> Iterator[Extracted]:
         yield Extracted(1, "number", match.start(), match.end(), "min_rows")
     if match := _RETRIES.search(text):
         word = match["a"] or match["b"] or match["c"]
-        yield Extracted({"once": 1, "twice": 2}.get(word.lower()) or int(word), "number", match.start(), match.end(), "retries")
+        yield Extracted(
+            {"once": 1, "twice": 2}.get(word.lower()) or int(word), "number", match.start(), match.end(), "retries"
+        )
     if match := _RETRY_DELAY.search(text):
-        yield Extracted(duration(match["n"], match["unit"]), "number", match.start("n"), match.end("unit"), "retry_delay")
-    for pattern, value in _DELIMITERS:
+        yield Extracted(
+            duration(match["n"], match["unit"]), "number", match.start("n"), match.end("unit"), "retry_delay"
+        )
+    for pattern, mark in _DELIMITERS:
         if found := re.search(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.I):
-            yield Extracted(value, "text", found.start(), found.end(), "delimiter")
+            yield Extracted(mark, "text", found.start(), found.end(), "delimiter")
             break
     for match in (*_RECORDS.finditer(text), *_IN_LIST.finditer(text)):
         path = match["path"]
-        if path.lower() not in STOPWORDS and ("." in path or re.search(r"\b(?:api|endpoint|json)", text, re.I)) and path.lower() not in _NO_RECORDS:
+        if (
+            path.lower() not in STOPWORDS
+            and ("." in path or re.search(r"\b(?:api|endpoint|json)", text, re.I))
+            and path.lower() not in _NO_RECORDS
+        ):
             last = path.rsplit(".", 1)[-1].lower()
             if last not in _NOT_TABLES:
-                yield Extracted(path, "text", *match.span("path"), "records", "." in path or match.group().lower().startswith(("record", "list", "liste")))
+                yield Extracted(
+                    path,
+                    "text",
+                    *match.span("path"),
+                    "records",
+                    "." in path or match.group().lower().startswith(("record", "list", "liste")),
+                )
                 break
     if match := _ENCODING.search(text):
         yield Extracted(match["a"].lower(), "text", match.start(), match.end(), "encoding")

@@ -6,6 +6,7 @@ What is found here binds the model and is put into its answer again afterwards; 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,8 @@ _SEVERAL = re.compile(
 
 
 _QUERY = re.compile(
-    r"\bselect\s.+\sfrom\s|\bquery\b|\babfrage\b|\binterval\b|\bof\s+(?:that|the|this)\s+day\b|\byesterday|\bgestern|\bvortag", re.I | re.S
+    r"\bselect\s.+\sfrom\s|\bquery\b|\babfrage\b|\binterval\b|\bof\s+(?:that|the|this)\s+day\b|\byesterday|\bgestern|\bvortag",
+    re.I | re.S,
 )
 
 
@@ -107,14 +109,23 @@ def _joins(text: str, sources: Sequence[End]) -> list[Step]:
 def _with_roles(text: str, found: Sequence[Extracted], types: Mapping[str, str]) -> list[Extracted]:
     """Give each address a role where its own words leave it open: the first is read, the last is written."""
     mine = [
-        replace(one, role="source") if one.kind == "connection" and types.get(str(one.value)) in ("http", "https") else one
+        replace(one, role="source")
+        if one.kind == "connection" and types.get(str(one.value)) in ("http", "https")
+        else one
         for one in found
     ]
     at = [n for n, one in enumerate(mine) if one.kind in ("table", "path") and one.role in ("", *_ROLES)]
     same = {}
-    for before, index in zip(at, at[1:], strict=False):
+    for before, index in itertools.pairwise(at):
         gap = text[mine[before].end : mine[index].start]
-        if re.fullmatch(r"[`\"']?\s*(?:\(\w+\)\s*)?(?:with|and|mit|und|&|\+|,)\s*(?:the\s+|der\s+|die\s+|file\s+)?[`\"']?", gap, re.I) and mine[index].kind == "path":
+        if (
+            re.fullmatch(
+                r"[`\"']?\s*(?:\(\w+\)\s*)?(?:with|and|mit|und|&|\+|,)\s*(?:the\s+|der\s+|die\s+|file\s+)?[`\"']?",
+                gap,
+                re.I,
+            )
+            and mine[index].kind == "path"
+        ):
             same[index] = before
     strong = any(one.kind == "table" and one.role == "destination" for one in mine) or any(
         one.kind == "component" and one.role == "destination" and one.value in _TABLES for one in mine
@@ -156,7 +167,9 @@ def _top(found: Sequence[Extracted]) -> tuple[dict[str, Any], dict[str, Extracte
             places[f"/{key}"] = one
 
     for one in found:
-        if one.kind in ("schedule", "timezone", "dag_id", "owner") and (one.kind != "schedule" or one.value is not None):
+        if one.kind in ("schedule", "timezone", "dag_id", "owner") and (
+            one.kind != "schedule" or one.value is not None
+        ):
             put(one.kind, one)
         elif one.kind == "start_date" and one.sure:
             put("start_date", one)
@@ -175,9 +188,7 @@ def _top(found: Sequence[Extracted]) -> tuple[dict[str, Any], dict[str, Extracte
     return top, places
 
 
-def _ends(
-    text: str, found: Sequence[Extracted], types: Mapping[str, str]
-) -> tuple[tuple[End, ...], tuple[End, ...]]:
+def _ends(text: str, found: Sequence[Extracted], types: Mapping[str, str]) -> tuple[tuple[End, ...], tuple[End, ...]]:
     ends: dict[str, list[End]] = {"source": [], "destination": []}
     connections = [one for one in found if one.kind == "connection"]
     used: set[Extracted] = set()
@@ -186,9 +197,9 @@ def _ends(
         mine = [one for one in addresses if one.role == role]
         for one in _distinct(mine):
             connection = _connection_of(text, one, connections)
-            if one.kind == "table" and connection and types.get(str(connection.value)) in ("http", "https"):
-                if any(other.kind == "endpoint" for other in addresses):
-                    continue
+            over_http = connection is not None and types.get(str(connection.value)) in ("http", "https")
+            if one.kind == "table" and over_http and any(other.kind == "endpoint" for other in addresses):
+                continue
             end = _end(role, one, connection, found, types)
             if role == "source" and "table" in end.config and _QUERY.search(text):
                 end = End({key: value for key, value in end.config.items() if key != "table"}, end.places)
@@ -227,7 +238,13 @@ def _connection_of(text: str, address: Extracted, connections: Sequence[Extracte
         gap = text[min(one.end, address.end) : max(one.start, address.start)]
         distance = len(gap) + (60 if re.search(r"[.;!?]\s|\n", gap) else 0)
         if one.role not in ("", address.role):
-            distance += 8 if re.fullmatch(r"\s*\(?\s*(?:(?:in|of|on|aus|von|in\s+der|through|via|verbindung|connection)\s+)*", gap, re.I) else 1_000
+            distance += (
+                8
+                if re.fullmatch(
+                    r"\s*\(?\s*(?:(?:in|of|on|aus|von|in\s+der|through|via|verbindung|connection)\s+)*", gap, re.I
+                )
+                else 1_000
+            )
         if best is None or distance < best[0]:
             best = (distance, one)
     return best[1] if best and best[0] < 1_000 else None
@@ -356,12 +373,14 @@ def _pinned(grounds: Grounds, pinned: Mapping[str, Any]) -> Grounds:
     return replace(grounds, top=top, sources=tuple(sources), destinations=tuple(destinations), places=kept)
 
 
-
-
 def residue(text: str, found: Sequence[Extracted], grounds: Grounds | None = None) -> str:
     """Return what a request says besides places, times and names; with `grounds`, besides everything that was read."""
     rest = list(text)
-    explained = _EXPLAINED if grounds is None else (*_EXPLAINED, "disposition", "merge_strategy", "primary_key", "cursor", "number", "text")
+    explained = (
+        _EXPLAINED
+        if grounds is None
+        else (*_EXPLAINED, "disposition", "merge_strategy", "primary_key", "cursor", "number", "text")
+    )
     spans = [(one.start, one.end) for one in found if one.kind in explained]
     if grounds is not None:
         spans += [(step.start, step.end) for step in (*grounds.steps, *grounds.checks)]
@@ -376,4 +395,18 @@ def open_words(text: str, found: Sequence[Extracted], grounds: Grounds) -> list[
     return [word for word in words if word.lower() not in GLUE and len(word) > 1]
 
 
-_EXPLAINED = ("connection", "table", "path", "url", "endpoint", "schedule", "timezone", "tag", "dag_id", "owner", "component", "start_date", "end_date")
+_EXPLAINED = (
+    "connection",
+    "table",
+    "path",
+    "url",
+    "endpoint",
+    "schedule",
+    "timezone",
+    "tag",
+    "dag_id",
+    "owner",
+    "component",
+    "start_date",
+    "end_date",
+)

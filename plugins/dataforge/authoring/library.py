@@ -47,14 +47,13 @@ class Example:
 @cache
 def packaged() -> tuple[Example, ...]:
     """Return the library that is shipped."""
-    found = []
-    for file in sorted(files(f"{__package__}.examples").iterdir(), key=lambda one: one.name):
-        if file.name.endswith(".json"):
-            for one in json.loads(file.read_text(encoding="utf-8")):
-                found.append(
-                    Example(one["id"], one["request"], one["config"], one.get("language", "en"), one.get("connections", {}))
-                )
-    return tuple(found)
+    folder = files(f"{__package__}.examples")
+    texts = [one.read_text(encoding="utf-8") for one in sorted(folder.iterdir(), key=str) if one.name.endswith(".json")]
+    return tuple(
+        Example(one["id"], one["request"], one["config"], one.get("language", "en"), one.get("connections", {}))
+        for text in texts
+        for one in json.loads(text)
+    )
 
 
 def own(configs: Iterable[Mapping[str, Any]]) -> tuple[Example, ...]:
@@ -118,7 +117,11 @@ def _parts(config: Mapping[str, Any]) -> Iterable[str]:
         yield "several destinations"
     for source in sources:
         yield f"source {source.get('type')}"
-        yield from (f"source key {key}" for key in source if key in ("cursor_field", "query", "pagination", "records", "delimiter", "lookback"))
+        yield from (
+            f"source key {key}"
+            for key in source
+            if key in ("cursor_field", "query", "pagination", "records", "delimiter", "lookback")
+        )
     for target in targets:
         yield f"destination {target.get('type')}"
         yield f"disposition {target.get('write_disposition', 'append')}"

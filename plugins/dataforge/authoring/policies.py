@@ -99,7 +99,9 @@ def problems(config: PipelineConfig, data: Mapping[str, Any], policies: Policies
     kinds = {check.type for check in config.checks}
     for wanted in policies.checks:
         if wanted not in kinds:
-            yield Problem("policy", f"each pipeline needs a check of type {wanted!r}", ("checks",), f"add a {wanted} check")
+            yield Problem(
+                "policy", f"each pipeline needs a check of type {wanted!r}", ("checks",), f"add a {wanted} check"
+            )
 
 
 def _names(config: PipelineConfig, policies: Policies) -> Iterator[Problem]:
@@ -160,7 +162,7 @@ def _times(config: PipelineConfig, policies: Policies) -> Iterator[Problem]:
 
 
 def shortest_gap(schedule: str) -> timedelta | None:
-    """Return the shortest time between two runs of a preset, interval or cron expression; None where it is not known."""
+    """Return the shortest time between two runs of a preset, interval or cron expression; None if it is not known."""
     known = {"@hourly": 1, "@daily": 24, "@weekly": 168, "@monthly": 672, "@quarterly": 2160, "@yearly": 8760}
     if schedule in PRESETS:
         return timedelta(hours=known[schedule]) if schedule in known else None

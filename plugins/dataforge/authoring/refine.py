@@ -18,7 +18,7 @@ from dataforge.authoring import constraints, diff, layout, prompts
 from dataforge.authoring.base import AuthorRequest, Candidate, Change, Draft, Extracted, Turn
 from dataforge.authoring.catalogue import Catalogue
 from dataforge.authoring.catalogue import read as read_catalogue
-from dataforge.authoring.checks import check_text
+from dataforge.authoring.checks import check, check_text, text_checker
 from dataforge.authoring.editing import EditError, Operation, edit, exists, patch
 from dataforge.authoring.extraction import extract
 from dataforge.authoring.grounding import Grounds, ground, open_words
@@ -33,7 +33,10 @@ from dataforge.settings import get_settings
 MAX_TOKENS = 350
 
 _TOUCHES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"schedul|every|daily|hourly|weekly|monthly|nightly|cron|o'?clock|uhr|jede[nrs]?\b|täglich|stündlich|zeitplan|\bwhen\b.*\brun", ("/schedule", "/timezone")),
+    (
+        r"schedul|every|daily|hourly|weekly|monthly|nightly|cron|o'?clock|uhr|jede[nrs]?\b|täglich|stündlich|zeitplan|\bwhen\b.*\brun",
+        ("/schedule", "/timezone"),
+    ),
     (r"time\s?zone|zeitzone|\btime\b|\bzeit\b|UTC|Europe/|America/|Asia/", ("/timezone", "/schedule")),
     (r"start|begin|backfill|catch|nachhol|\bab\b|since|seit", ("/start_date", "/catchup", "/source/initial_value")),
     (r"\bend(?:s|ing|_date)?\b|until|bis\b", ("/end_date",)),
@@ -43,9 +46,18 @@ _TOUCHES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"dag_id|(?:rename|call|name)\s+(?:it|the\s+(?:pipeline|dag))|nenn", ("/dag_id",)),
     (r"retr|again|wiederhol|attempt|timeout|pool|queue", ("/default_args",)),
     (r"param", ("/params",)),
-    (r"append|replace|overwrite|upsert|merge|histor|scd|key|schlüssel|anhäng|ersetz|überschreib|write|destination|target|table|into|ziel|tabelle|schreib|nach\b|duckdb|postgres|parquet|csv", ("/destination",)),
-    (r"source|read|from|path|file|endpoint|query|increment|cursor|lookback|connection|page|quelle|lies|aus\b|von\b|datei|verbindung|delimiter|encoding|null_values|records", ("/source", "/sources")),
-    (r"check|must|should\s+(?:be|have|never|not)|ensure|sure|unique|null|at\s+least|fail|warn|prüf|darf|muss|mindestens|abbrechen", ("/checks",)),
+    (
+        r"append|replace|overwrite|upsert|merge|histor|scd|key|schlüssel|anhäng|ersetz|überschreib|write|destination|target|table|into|ziel|tabelle|schreib|nach\b|duckdb|postgres|parquet|csv",
+        ("/destination",),
+    ),
+    (
+        r"source|read|from|path|file|endpoint|query|increment|cursor|lookback|connection|page|quelle|lies|aus\b|von\b|datei|verbindung|delimiter|encoding|null_values|records",
+        ("/source", "/sources"),
+    ),
+    (
+        r"check|must|should\s+(?:be|have|never|not)|ensure|sure|unique|null|at\s+least|fail|warn|prüf|darf|muss|mindestens|abbrechen",
+        ("/checks",),
+    ),
     (r"dead\s*letter|set\s+aside|reject|aussortier", ("/dead_letters", "/checks")),
     (r"contract|freeze|evolve|new\s+columns", ("/schema_contract", "/destination")),
     (r"fused|staged|stream", ("/execution",)),
@@ -58,12 +70,12 @@ _GLUE = frozenset(
     sollen wird umstellen lass lasse mode write disposition limit rows row number retries tag tags owner""".split()
 )
 _REMOVE = re.compile(
-    r"\b(?:remove|delete|drop|get\s+rid\s+of|take\s+(?:out|away)|no\s+longer|don'?t|do\s+not|stop|without|entferne?n?|lösche?n?|kein(?:e|en)?|ohne|nicht\s+mehr)\b[^.;,]{0,25}?\b(?P<what>filter(?:s|ing)?|limit(?:s|ing)?|sort(?:s|ing)?|mask(?:s|ing)?|dedup\w*|renam(?:e|es|ing)|join(?:s|ing)?|cast(?:s|ing)?|aggregat\w+|schedule|zeitplan|tags?|lookback|owner|(?:all\s+)?checks?|not[_ ]null(?:\s+check)?|unique(?:\s+check)?|row[_ ]count(?:\s+check)?|range(?:\s+check)?|sortierung|maskierung|prüfung(?:en)?)\b(?P<rest>[^.;]*)",
+    r"\b(?:remove|delete|drop|get\s+rid\s+of|take\s+(?:out|away)|no\s+longer|don'?t|do\s+not|stop|without|entferne?n?|lösche?n?|kein(?:e|en)?|ohne|nicht\s+mehr)\b[^.;,]{0,25}?\b(?P<what>filter(?:s|ing)?|hash(?:es|ing)?|limit(?:s|ing)?|sort(?:s|ing)?|mask(?:s|ing)?|dedup\w*|renam(?:e|es|ing)|join(?:s|ing)?|cast(?:s|ing)?|aggregat\w+|schedule|zeitplan|tags?|lookback|owner|(?:all\s+)?checks?|not[_ ]null(?:\s+check)?|unique(?:\s+check)?|row[_ ]count(?:\s+check)?|range(?:\s+check)?|sortierung|maskierung|prüfung(?:en)?)\b(?P<rest>[^.;]*)",
     re.I,
 )
 _KINDS = (
     ("filter", "transforms", "filter"), ("limit", "transforms", "limit"), ("sort", "transforms", "sort"),
-    ("mask", "transforms", "mask"), ("dedup", "transforms", "deduplicate"), ("renam", "transforms", "rename"),
+    ("mask", "transforms", "mask"), ("hash", "transforms", "mask"), ("dedup", "transforms", "deduplicate"), ("renam", "transforms", "rename"),
     ("join", "transforms", "join"), ("cast", "transforms", "cast"), ("aggregat", "transforms", "aggregate"),
     ("not", "checks", "not_null"), ("unique", "checks", "unique"), ("row", "checks", "row_count"), ("range", "checks", "range"),
 )  # fmt: skip
@@ -92,14 +104,19 @@ def refine(
     if refused := refusals(request.text, found, catalogue):
         return _refused(request, text, base, [(one.reason, one.instead) for one in refused], found)
     if asks_for_prompt(request.text) or len(request.text) > prompts.MAX_REQUEST:
-        return _refused(request, text, base, [("this is no change of a pipeline", "say what should be different")], found)
+        return _refused(
+            request, text, base, [("this is no change of a pipeline", "say what should be different")], found
+        )
     grounds = ground(request.text, found, catalogue.types, {})
     allowed = touched(request.text, base, request.pinned, found)
     notes: list[str] = []
     trace: list[Turn] = []
     findings: tuple[Finding, ...] = ()
-    wanted, explained = _spelled_out(base, grounds, found, request)
-    kept = [change for change in diff.changes(base, wanted)]
+    wanted, explained = _spelled_out(base, grounds, found, request, at_end=True)
+    earlier, _ = _spelled_out(base, grounds, found, request, at_end=False)
+    if wanted != earlier and not check(wanted, catalogue=catalogue).valid and check(earlier, catalogue=catalogue).valid:
+        wanted = earlier  # a step on columns that later steps leave out
+    kept = list(diff.changes(base, wanted))
     edited = _edit(text, kept)
     removed = [match.span() for match in _REMOVE.finditer(request.text)] if explained else []
     left = _left(request.text, found, grounds, removed)
@@ -107,7 +124,9 @@ def refine(
         trace.append(Turn("fix", "what the request spells out was changed without a model", changes=tuple(kept)))
     if left or not kept:
         try:
-            edited, turn, said = _ask(request, gateway, edited, allowed, catalogue, on_text, cancel, private, bool(kept))
+            edited, turn, said = _ask(
+                request, gateway, edited, allowed, catalogue, on_text, cancel, private, bool(kept)
+            )
             trace.append(turn)
             notes += said
         except GatewayError as error:
@@ -137,11 +156,17 @@ def diff_words(changed: Sequence[Change]) -> str:
 
 
 def _refused(
-    request: AuthorRequest, text: str, base: Mapping[str, Any], reasons: Sequence[tuple[str, str]], found: Sequence[Extracted]
+    request: AuthorRequest,
+    text: str,
+    base: Mapping[str, Any],
+    reasons: Sequence[tuple[str, str]],
+    found: Sequence[Extracted],
 ) -> Draft:
     findings = tuple(Finding("refused", "error", reason, Path("request"), 1, 1, "", hint) for reason, hint in reasons)
     answer = "This can't be done: " + "; ".join(f"{reason}. Instead: {hint}" for reason, hint in reasons)
-    return Draft(base, text, findings, extracted=tuple(found), answer=answer, refused=True, request_id=request.request_id)
+    return Draft(
+        base, text, findings, extracted=tuple(found), answer=answer, refused=True, request_id=request.request_id
+    )
 
 
 def touched(
@@ -177,7 +202,7 @@ def _left(text: str, found: Sequence[Extracted], grounds: Grounds, removed: Iter
 
 
 def _spelled_out(
-    base: Mapping[str, Any], grounds: Grounds, found: Sequence[Extracted], request: AuthorRequest
+    base: Mapping[str, Any], grounds: Grounds, found: Sequence[Extracted], request: AuthorRequest, *, at_end: bool
 ) -> tuple[dict[str, Any], bool]:
     """Return the config with everything changed that the request spells out, and whether something was removed."""
     config = copy.deepcopy(dict(base))
@@ -187,7 +212,11 @@ def _spelled_out(
     config = without
     for key, value in grounds.top.items():
         if key == "tags":
-            kept = [] if re.search(r"\b(?:only|instead|replace|nur|statt|ersetze)\b", request.text, re.I) else list(config.get("tags") or [])
+            kept = (
+                []
+                if re.search(r"\b(?:only|instead|replace|nur|statt|ersetze)\b", request.text, re.I)
+                else list(config.get("tags") or [])
+            )
             config["tags"] = list(dict.fromkeys([*kept, *value]))
         elif key == "default_args":
             config[key] = {**dict(config.get(key) or {}), **value}
@@ -205,11 +234,13 @@ def _spelled_out(
     steps = list(config.get("transforms") or [])
     checks = list(config.get("checks") or [])
     if grounds.steps and not gone:
-        config["transforms"] = merged(steps, [one for one in grounds.steps if not _is_told(one.config, steps)])
+        config["transforms"] = merged(
+            steps, [one for one in grounds.steps if not _is_told(one.config, steps)], at_end=at_end
+        )
     if grounds.checks and not gone:
         config["checks"] = merged(checks, [one for one in grounds.checks if not _is_told(one.config, checks)])
     for name, value in request.pinned.items():
-        config = patch(config, [Operation("add", name if name.startswith("/") else f"/{escape(name)}", value)])  # type: ignore[assignment]  # an object stays one
+        config = patch(config, [Operation("add", name if name.startswith("/") else f"/{escape(name)}", value)])
     return config, gone
 
 
@@ -217,7 +248,9 @@ def _is_told(step: Mapping[str, Any], steps: Iterable[Any]) -> bool:
     return any(diff.same(dict(step), one) for one in steps)
 
 
-def _changed_end(component: dict[str, Any], wanted: Mapping[str, Any], places: Mapping[str, Extracted]) -> dict[str, Any]:
+def _changed_end(
+    component: dict[str, Any], wanted: Mapping[str, Any], places: Mapping[str, Extracted]
+) -> dict[str, Any]:
     """Return a source or destination with the keys that the request states; its type stays."""
     found = dict(component)
     for key, value in wanted.items():
@@ -260,7 +293,11 @@ def _removed(config: dict[str, Any], text: str) -> dict[str, Any]:
 def _without(steps: list[Any], type_: str, about: str) -> list[Any]:
     """Return steps without those of a type; of several, without those that speak of the same columns."""
     mine = [step for step in steps if isinstance(step, Mapping) and step.get("type") == type_]
-    named = [step for step in mine if any(word in json.dumps(step) for word in re.findall(r"[A-Za-z_]\w+", about) if "_" in word or len(word) > 3)]
+    named = [
+        step
+        for step in mine
+        if any(word in json.dumps(step) for word in re.findall(r"[A-Za-z_]\w+", about) if "_" in word or len(word) > 3)
+    ]
     gone = mine if len(mine) == 1 else named
     return [step for step in steps if step not in gone]
 
@@ -312,11 +349,11 @@ def _ask(
         raise ModelAway("no language model is set up", "none")
     config = json.loads(text)
     shown = {key: value for key, value in config.items() if key not in ("$schema", "description")}
-    examples = [
-        prompts.Shown(f"{prompts.compact(one['config'])}\n{one['request']}", one["answer"]) for one in _shots()
-    ]
+    examples = [prompts.Shown(f"{prompts.compact(one['config'])}\n{one['request']}", one["answer"]) for one in _shots()]
     wish = f"{prompts.compact(shown)}\n{request.text}"
-    prompt = prompts.build("refine", wish, examples=examples, data={"rules": "part of the request is done already"} if partly else None)
+    prompt = prompts.build(
+        "refine", wish, examples=examples, data={"rules": "part of the request is done already"} if partly else None
+    )
     schema = _schema(request.text, config, allowed, catalogue)
     done = gateway.complete(
         Request(
@@ -365,14 +402,18 @@ class _Words:
     """What a request and its config name: a value that a model writes must speak of one of them."""
 
     def __init__(self, text: str, config: Mapping[str, Any]) -> None:
+        self.asked = text.lower()
         self.text = f"{text}\n{json.dumps(config, ensure_ascii=False)}".lower()
+        self.config = config
 
     def speak_of(self, operation: Operation) -> bool:
         """Return whether an operation's value names something that is known."""
         from dataforge.authoring.settling import identifiers
 
         if operation.op == "remove":
-            return True
+            gone = json.dumps(diff.get(self.config, operation.path), ensure_ascii=False)
+            words = [*identifiers(gone), *operation.path.split("/")]
+            return any(len(word) > 2 and word.lower() in self.asked for word in words)
         value = operation.value
         if isinstance(value, Mapping):
             value = {key: part for key, part in value.items() if key != "type"}
@@ -405,10 +446,22 @@ def _schema(text: str, config: Mapping[str, Any], allowed: Sequence[str], catalo
     places += [f"{one}/-" for one in ("/transforms", "/checks", "/tags") if one in allowed]
     places += [one for one in allowed if one.count("/") == 1 and one[1:] in _SIMPLE and one not in places]
     steps = constraints.step_schemas(text, connections=catalogue.types, several="sources" in config)
-    value = {"anyOf": [*steps, {"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]}
+    value = {
+        "anyOf": [
+            *steps,
+            {"type": "string"},
+            {"type": "number"},
+            {"type": "boolean"},
+            {"type": "array", "items": {"type": "string"}},
+        ]
+    }
     one = {
         "type": "object",
-        "properties": {"op": {"enum": ["replace", "add", "remove"]}, "path": {"enum": list(dict.fromkeys(places))[:150]}, "value": {"anyOf": [*value["anyOf"], {"type": "null"}]}},
+        "properties": {
+            "op": {"enum": ["replace", "add", "remove"]},
+            "path": {"enum": list(dict.fromkeys(places))[:150]},
+            "value": {"anyOf": [*value["anyOf"], {"type": "null"}]},
+        },
         "required": ["op", "path", "value"],
         "additionalProperties": False,
     }
@@ -423,7 +476,11 @@ def _schema(text: str, config: Mapping[str, Any], allowed: Sequence[str], catalo
 def _shared() -> dict[str, Any]:
     one = {
         "type": "object",
-        "properties": {"op": {"enum": ["replace", "add", "remove"]}, "path": {"type": "string"}, "value": {"description": "JSON"}},
+        "properties": {
+            "op": {"enum": ["replace", "add", "remove"]},
+            "path": {"type": "string"},
+            "value": {"description": "JSON"},
+        },
         "required": ["op", "path"],
     }
     return {"type": "object", "properties": {"changes": {"type": "array", "items": one}}, "required": ["changes"]}
@@ -459,7 +516,7 @@ def _repaired(
 
     done = repair(
         candidate.text, path=path, root=catalogue.folder or path.parent, gateway=gateway,
-        check=lambda one: check_text(one, catalogue=catalogue, path=path).findings, connections=catalogue.types,
+        check=text_checker(path, catalogue=catalogue), connections=catalogue.types,
         actor=request.actor, team=request.team, model=request.model, request_id=request.request_id or "refine",
         max_turns=max(0, request.max_turns - len(trace)), use_cache=request.use_cache,
     )  # fmt: skip

@@ -22,9 +22,26 @@ _WORDS = {
         for n, word in enumerate("null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split())
         if n
     },
-    **{"ein": 1, "eine": 1, "einen": 1, "einer": 1, "other": 2, "second": 2, "zweite": 2, "zweiten": 2, "fuenf": 5},
-    **{"zwoelf": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "fünfzehn": 15, "zwanzig": 20, "dreißig": 30},
-    **{"third": 3, "fourth": 4, "dritte": 3, "dritten": 3},
+    "ein": 1,
+    "eine": 1,
+    "einen": 1,
+    "einer": 1,
+    "other": 2,
+    "second": 2,
+    "zweite": 2,
+    "zweiten": 2,
+    "fuenf": 5,
+    "zwoelf": 12,
+    "fifteen": 15,
+    "twenty": 20,
+    "thirty": 30,
+    "fünfzehn": 15,
+    "zwanzig": 20,
+    "dreißig": 30,
+    "third": 3,
+    "fourth": 4,
+    "dritte": 3,
+    "dritten": 3,
 }
 _NUMBER = r"\d{1,4}|" + "|".join(sorted(_WORDS, key=len, reverse=True))
 _DAYS = {
@@ -63,8 +80,12 @@ _MONTHS = {
 }
 _MONTH = "|".join(_MONTHS.values())
 
-_CRON = re.compile(r"(?<![\w*/,.-])((?:[\d*][\d*/,-]*\s+){2}(?:[\dL*][\d*/,L-]*\s+){1}(?:[\w*][\w*/,-]*\s+){1}[\w*#?][\w*/,#?-]*)(?![\w*/])")
-_PRESET = re.compile(r"(?<!\w)@(?:once|continuous|hourly|daily|weekly|monthly|quarterly|yearly|annually|midnight)\b", re.I)
+_CRON = re.compile(
+    r"(?<![\w*/,.-])((?:[\d*][\d*/,-]*\s+){2}(?:[\dL*][\d*/,L-]*\s+){1}(?:[\w*][\w*/,-]*\s+){1}[\w*#?][\w*/,#?-]*)(?![\w*/])"
+)
+_PRESET = re.compile(
+    r"(?<!\w)@(?:once|continuous|hourly|daily|weekly|monthly|quarterly|yearly|annually|midnight)\b", re.I
+)
 _INTERVAL = re.compile(r"\bevery\s+\d+\s?(?:s|m|h|d|w)\b", re.I)
 
 _EVERY = re.compile(
@@ -74,7 +95,10 @@ _EVERY = re.compile(
     r"(?!\s*(?:old|alt|of\s+data))",
     re.I,
 )
-_QUARTER_HOUR = re.compile(r"\b(?:every|each|alle|jede)\s+(?:(?P<n>quarter|half|viertel|halbe)(?:\s+of\s+an|\s+an)?[\s-]*(?:hour|stunden?))\b", re.I)
+_QUARTER_HOUR = re.compile(
+    r"\b(?:every|each|alle|jede)\s+(?:(?P<n>quarter|half|viertel|halbe)(?:\s+of\s+an|\s+an)?[\s-]*(?:hour|stunden?))\b",
+    re.I,
+)
 _TIMES_A_DAY = re.compile(
     r"\b(?P<n>twice|two\s+times|three\s+times|four\s+times|six\s+times|zweimal|dreimal|viermal|2x|3x|4x|2\s+mal|3\s+mal|4\s+mal)\s*"
     r"(?:a|per|each|every|am|pro|jeden|/)?\s*(?P<day>day|daily|tag|täglich|taeglich)\b",
@@ -82,7 +106,10 @@ _TIMES_A_DAY = re.compile(
 )
 _ADVERBS: tuple[tuple[str, str], ...] = (
     (r"hourly|stündlich(?:e[rsnm]?)?|stuendlich", "hour"),
-    (r"daily|täglich(?:e[rsnm]?)?|taeglich|day\s+by\s+day|tagesaktuell|once\s+a\s+day|once\s+per\s+day|einmal\s+(?:am|pro)\s+tag", "day"),
+    (
+        r"daily|täglich(?:e[rsnm]?)?|taeglich|day\s+by\s+day|tagesaktuell|once\s+a\s+day|once\s+per\s+day|einmal\s+(?:am|pro)\s+tag",
+        "day",
+    ),
     (r"nightly|nächtlich(?:e[rsnm]?)?|overnight|over\s+night|über\s+nacht|nachts", "night"),
     (r"in\s+the\s+mornings?|mornings|morgens|in\s+der\s+frühe", "morning"),
     (r"weekly|wöchentlich(?:e[rsnm]?)?|woechentlich|once\s+a\s+week|einmal\s+(?:in\s+der|pro)\s+woche", "week"),
@@ -96,10 +123,10 @@ _WEEKDAYS = re.compile(
     r"|werktagen?|wochentags|arbeitstags?|arbeitstagen|arbeitstäglich|jeden\s+werktag|an\s+werktagen)\b",
     re.I,
 )
-_WEEKEND = re.compile(r"\b(?:(?:on\s+|at\s+|every\s+|am\s+|jedes\s+)?(?:the\s+)?week-?ends?|(?:am|jedes)\s+wochenende|wochenends)\b", re.I)
-_DAY_RANGE = re.compile(
-    rf"\b(?P<from>{_SHORT_DAY})\.?\s*(?:-|–|to|through|thru|bis)\s*(?P<to>{_SHORT_DAY})\b\.?", re.I
+_WEEKEND = re.compile(
+    r"\b(?:(?:on\s+|at\s+|every\s+|am\s+|jedes\s+)?(?:the\s+)?week-?ends?|(?:am|jedes)\s+wochenende|wochenends)\b", re.I
 )
+_DAY_RANGE = re.compile(rf"\b(?P<from>{_SHORT_DAY})\.?\s*(?:-|–|to|through|thru|bis)\s*(?P<to>{_SHORT_DAY})\b\.?", re.I)
 _DAY_LIST = re.compile(
     rf"\b(?:(?:every|each|on|jeden|am|an|immer)\s+)?(?P<days>(?:{_ANY_DAY})(?:\s*(?:,|and|und|&|\+|/|or|oder|as\s+well\s+as|sowie)\s*(?:on\s+|every\s+|am\s+)?(?:{_ANY_DAY}))*)\b",
     re.I,
@@ -119,26 +146,34 @@ _CLOCK = (
     r"|(?P<word>noon|midday|midnight|mitternacht|mittags?)"
     r"|(?P<h>\d{{1,2}}|{w})(?:(?:[:.]|\s?h\s?)(?P<m>[0-5]\d))?(?::[0-5]\d)?\s*(?P<ampm>a\.?m\.?|p\.?m\.?)?\s*(?P<uhr>uhr|o'?clock|h\b|hours)?(?:\s*(?P<part>in\s+the\s+morning|in\s+the\s+afternoon|in\s+the\s+evening|at\s+night|morgens|früh|vormittags|nachmittags|abends|nachts))?)"
 )
-_CLOCK = _CLOCK.format(n=_NUMBER, w="|".join(word for word in _WORDS if word not in ("other", "second", "ein", "eine", "einen", "einer")))
+_CLOCK = _CLOCK.format(
+    n=_NUMBER, w="|".join(word for word in _WORDS if word not in ("other", "second", "ein", "eine", "einen", "einer"))
+)
 _LEAD = r"(?:at|um|@|gegen|around|about|by|jeweils\s+um|kurz\s+nach|shortly\s+after|immer\s+um|ab)"
 _TIME = re.compile(rf"\b{_LEAD}\s+(?:around\s+|about\s+|ca\.?\s+|circa\s+)?{_CLOCK}", re.I)
 _MORE_TIME = re.compile(rf"\s*(?:,|and|und|&|as\s+well\s+as|sowie|or)\s*(?:at\s+|um\s+|again\s+at\s+)?{_CLOCK}", re.I)
 _BARE_TIME = re.compile(
-    rf"(?<![\w:.-])(?P<h>\d{{1,2}})(?:(?:[:.])(?P<m>[0-5]\d))?\s*(?:(?P<ampm>a\.?m\b\.?|p\.?m\b\.?)|(?P<uhr>uhr\b|o'?clock\b))|(?<![\w:.-])(?P<h2>[01]?\d|2[0-3]):(?P<m2>[0-5]\d)(?![\d:])|\b(?P<word>noon|midnight|mitternacht)\b",
+    r"(?<![\w:.-])(?P<h>\d{1,2})(?:(?:[:.])(?P<m>[0-5]\d))?\s*(?:(?P<ampm>a\.?m\b\.?|p\.?m\b\.?)|(?P<uhr>uhr\b|o'?clock\b))|(?<![\w:.-])(?P<h2>[01]?\d|2[0-3]):(?P<m2>[0-5]\d)(?![\d:])|\b(?P<word>noon|midnight|mitternacht)\b",
     re.I,
 )
 _BETWEEN = re.compile(
     r"\b(?:between|from|zwischen|von)\s+(?P<a>\d{1,2})(?::00)?\s*(?P<pa>am|pm)?\s*(?:uhr\s*)?(?:and|to|until|till|-|–|und|bis)\s+(?P<b>\d{1,2})(?::00)?\s*(?P<pb>am|pm)?\s*(?P<unit>uhr|o'?clock|h\b)?",
     re.I,
 )
-_MINUTE_PAST = re.compile(r"\b(?:at\s+)?(?P<m>[0-5]?\d)\s+(?:minutes?|min)\s+(?:past|after)\s+(?:the|every|each)\s+(?:full\s+)?hour\b|\b(?P<m2>[0-5]?\d)\s+minuten\s+nach\s+(?:der\s+)?(?:jeder\s+)?(?:vollen\s+)?stunde\b", re.I)
+_MINUTE_PAST = re.compile(
+    r"\b(?:at\s+)?(?P<m>[0-5]?\d)\s+(?:minutes?|min)\s+(?:past|after)\s+(?:the|every|each)\s+(?:full\s+)?hour\b|\b(?P<m2>[0-5]?\d)\s+minuten\s+nach\s+(?:der\s+)?(?:jeder\s+)?(?:vollen\s+)?stunde\b",
+    re.I,
+)
 _MANUAL = re.compile(
     r"\b(?:(?:only\s+)?on\s+demand|manual(?:ly)?(?:\s+(?:triggered|started|only|runs?))?|by\s+hand|no\s+schedule|without\s+(?:a\s+)?schedule|unscheduled"
     r"|only\s+when\s+(?:i|we|someone)\s+(?:start|trigger|run)s?\s+it|(?:i|we)(?:'ll|\s+will)\s+(?:start|trigger|run)\s+it(?:\s+(?:myself|ourselves))?"
     r"|von\s+hand|manuell(?:e[rnms]?)?|händisch|auf\s+zuruf|bei\s+bedarf|ohne\s+(?:zeitplan|plan|schedule)|kein(?:en)?\s+(?:zeitplan|schedule))\b",
     re.I,
 )
-_ONCE = re.compile(r"\b(?:just\s+once|only\s+once|run\s+(?:it\s+)?once|one[- ]time\s+(?:load|import|copy|run|job)|one-off|einmalig(?:e[rsnm]?)?|nur\s+einmal|ein\s+einziges\s+mal)\b", re.I)
+_ONCE = re.compile(
+    r"\b(?:just\s+once|only\s+once|run\s+(?:it\s+)?once|one[- ]time\s+(?:load|import|copy|run|job)|one-off|einmalig(?:e[rsnm]?)?|nur\s+einmal|ein\s+einziges\s+mal)\b",
+    re.I,
+)
 
 _TRIGGER = re.compile(
     r"\b(?:whenever|when|as\s+soon\s+as|every\s+time|each\s+time|after|once|sobald|immer\s+wenn|jedes\s+mal,?\s+wenn|nachdem|wenn)\s+(?:the\s+|die\s+|das\s+)?(?:asset\s+|table\s+|tabelle\s+)?(?P<asset>[`\"'„]?[A-Za-z]\w*/[\w./-]*\w[`\"'“]?)\s+(?:is|was|has\s+been|gets?|changes?|wurde|wird|ist|sich|aktualisiert|geladen|geschrieben|geändert)\b",
@@ -159,16 +194,26 @@ _ZONES = {
     r"(?:sydney|australian\s+eastern)\s+time": "Australia/Sydney",
     r"(?:china|beijing|shanghai)\s+(?:standard\s+)?time": "Asia/Shanghai",
 }
-_IANA = re.compile(r"(?<![\w/.])(?P<zone>(?:Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific|Etc)/[A-Za-z_+-]+(?:/[A-Za-z_]+)?|UTC|GMT)(?![\w/])")
-_CITY = re.compile(r"\b(?P<city>[A-Z][a-zäöü]+(?:[ _][A-Z][a-z]+)?)(?:er)?\s+(?:local\s+)?(?:time|Zeit|Ortszeit)\b|\b(?:time\s?zone|zeitzone)\s*(?:of|is|:|=|von)?\s*(?P<city2>[A-Z][\w]+(?:[ _][A-Z]\w+)?)\b")
+_IANA = re.compile(
+    r"(?<![\w/.])(?P<zone>(?:Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific|Etc)/[A-Za-z_+-]+(?:/[A-Za-z_]+)?|UTC|GMT)(?![\w/])"
+)
+_CITY = re.compile(
+    r"\b(?P<city>[A-Z][a-zäöü]+(?:[ _][A-Z][a-z]+)?)(?:er)?\s+(?:local\s+)?(?:time|Zeit|Ortszeit)\b|\b(?:time\s?zone|zeitzone)\s*(?:of|is|:|=|von)?\s*(?P<city2>[A-Z][\w]+(?:[ _][A-Z]\w+)?)\b"
+)
 
 _ISO = re.compile(r"(?<![\w/.-])(\d{4})-(\d{2})-(\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:\d{2})?)?(?![\w-])")
 _DOTTED = re.compile(r"(?<![\w.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w.]\d)")
 _DAY_MONTH = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th|\.)?\s+(?:of\s+)?({_MONTH})\.?,?\s+(\d{{4}})\b", re.I)
 _MONTH_DAY_YEAR = re.compile(rf"\b({_MONTH})\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?,?\s+(\d{{4}})\b", re.I)
 _MONTH_YEAR = re.compile(rf"\b({_MONTH})\s+(\d{{4}})\b", re.I)
-_STARTS = re.compile(r"\b(?:start(?:s|ing)?(?:\s+date)?|begin(?:s|ning)?|first\s+run|from|as\s+of|effective|beginn(?:t|end)?|startdatum|start|ab|erstmals|backfill(?:ing)?(?:\s+from)?|catch(?:ing)?\s+up\s+from)\b[\s:=]*(?:on|is|at|from|with|the|dem|am|vom|zum|date|ist|since)?[\s:=]*(?:on|the|dem|am)?\s*$", re.I)
-_ENDS = re.compile(r"\b(?:until|till|end(?:s|ing)?(?:\s+date)?|through|last\s+run|bis(?:\s+zum)?|enddatum|endet)\b[\s:=]*(?:on|is|at|the|am|den|zum)?\s*$", re.I)
+_STARTS = re.compile(
+    r"\b(?:start(?:s|ing)?(?:\s+date)?|begin(?:s|ning)?|first\s+run|from|as\s+of|effective|beginn(?:t|end)?|startdatum|start|ab|erstmals|backfill(?:ing)?(?:\s+from)?|catch(?:ing)?\s+up\s+from)\b[\s:=]*(?:on|is|at|from|with|the|dem|am|vom|zum|date|ist|since)?[\s:=]*(?:on|the|dem|am)?\s*$",
+    re.I,
+)
+_ENDS = re.compile(
+    r"\b(?:until|till|end(?:s|ing)?(?:\s+date)?|through|last\s+run|bis(?:\s+zum)?|enddatum|endet)\b[\s:=]*(?:on|is|at|the|am|den|zum)?\s*$",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -206,9 +251,9 @@ def _schedule(text: str, taken: list[tuple[int, int]]) -> Extracted | None:
     spoken = _spoken(text, taken)
     if spoken:
         return spoken
-    for pattern, value in ((_MANUAL, None), (_ONCE, "@once")):
-        if match := pattern.search(text):
-            return Extracted(value, "schedule", match.start(), match.end())
+    for pattern, said in ((_MANUAL, None), (_ONCE, "@once")):
+        if found := pattern.search(text):
+            return Extracted(said, "schedule", found.start(), found.end())
     return None
 
 
@@ -241,7 +286,7 @@ def _spoken(text: str, taken: list[tuple[int, int]]) -> Extracted | None:
     past = _MINUTE_PAST.search(text)
     if not (days or month_day or unit or past):
         return None
-    times, sure_times = _times(text, [*taken, *( [month_match.span()] if month_match else [] )])
+    times, sure_times = _times(text, [*taken, *([month_match.span()] if month_match else [])])
     for match in (day_match, month_match if month_day else None, unit_match, past):
         if match:
             note(match)
@@ -297,10 +342,7 @@ def _compose(
     minutes = {minute for _, minute in times}
     if len(minutes) > 1:
         return None, False
-    if times:
-        clock = f"{min(minutes)} {','.join(str(hour) for hour in sorted({hour for hour, _ in times}))}"
-    else:
-        clock = "0 0"
+    clock = f"{min(minutes)} {','.join(str(hour) for hour in sorted({hour for hour, _ in times}))}" if times else "0 0"
     if month_day:
         return (f"{clock} {month_day} * *" if (times or month_day != "1") else "@monthly"), sure
     if days:
@@ -325,7 +367,12 @@ def _compose(
 def _days(text: str) -> tuple[str | None, re.Match[str] | None]:
     if match := _DAY_RANGE.search(text):
         first, last = _day(match["from"]), _day(match["to"])
-        long = re.fullmatch(_ANY_DAY, match["from"], re.I) or "-" in match.group() or "–" in match.group() or match["from"][:1].isupper()
+        long = (
+            re.fullmatch(_ANY_DAY, match["from"], re.I)
+            or "-" in match.group()
+            or "–" in match.group()
+            or match["from"][:1].isupper()
+        )
         if first is not None and last is not None and long:
             if first == 1 and last == 0:
                 return None, None
@@ -431,13 +478,28 @@ def _times(text: str, taken: list[tuple[int, int]]) -> tuple[list[tuple[int, int
 
 def _is_clock(match: re.Match[str], text: str) -> bool:
     """Return whether "at 10" is a time: not "at 10 rows", not "by 3 columns", not a place in a list."""
-    if match["half"] or match["quarter"] or match["word"] or match["m"] or match["ampm"] or match["uhr"] or match["part"]:
+    if (
+        match["half"]
+        or match["quarter"]
+        or match["word"]
+        or match["m"]
+        or match["ampm"]
+        or match["uhr"]
+        or match["part"]
+    ):
         return True
     lead = match.group().split()[0].lower()
     if lead in ("by", "ab", "about", "around") and not match["uhr"]:
         return False
     after = text[match.end() :].lstrip()
-    return re.match(r"(?:%|percent|rows?|zeilen|records|times|retries|minutes?|hours?|days?|columns?|least|most|mal\b)", after, re.I) is None
+    return (
+        re.match(
+            r"(?:%|percent|rows?|zeilen|records|times|retries|minutes?|hours?|days?|columns?|least|most|mal\b)",
+            after,
+            re.I,
+        )
+        is None
+    )
 
 
 def _looks_like_clock(match: re.Match[str], first: re.Match[str]) -> bool:
@@ -478,8 +540,8 @@ def _zone(text: str) -> Iterator[Extracted]:
     for match in _CITY.finditer(text):
         city = (match["city"] or match["city2"]).replace(" ", "_")
         for name in (city, city.removesuffix("er"), city.removesuffix("r")):
-            if zone := _cities().get(name.lower()):
-                yield Extracted(zone, "timezone", match.start(), match.end())
+            if known := _cities().get(name.lower()):
+                yield Extracted(known, "timezone", match.start(), match.end())
                 return
 
 
@@ -492,7 +554,9 @@ def _zones() -> frozenset[str]:
 
 @cache
 def _cities() -> dict[str, str]:
-    return {zone.rsplit("/", 1)[-1].lower(): zone for zone in sorted(_zones()) if "/" in zone and not zone.startswith("Etc")}
+    return {
+        zone.rsplit("/", 1)[-1].lower(): zone for zone in sorted(_zones()) if "/" in zone and not zone.startswith("Etc")
+    }
 
 
 def _dates(text: str) -> Iterator[Extracted]:
@@ -510,7 +574,9 @@ def _dates(text: str) -> Iterator[Extracted]:
             found += _dated(match, match[2], _month(match[1]), 1)
     for start, end, day in sorted(found):
         before = text[max(0, start - 40) : start]
-        if re.match(r"\s*(?:on\b(?!\s+the\b)|onwards?|an\b)", text[end:], re.I) and re.search(r"(?:from|ab|von|vom|since|seit)\s+(?:dem\s+)?$", before, re.I):
+        if re.match(r"\s*(?:on\b(?!\s+the\b)|onwards?|an\b)", text[end:], re.I) and re.search(
+            r"(?:from|ab|von|vom|since|seit)\s+(?:dem\s+)?$", before, re.I
+        ):
             yield Extracted(day.isoformat(), "start_date", start, end)
         elif _ENDS.search(before):
             yield Extracted(day.isoformat(), "end_date", start, end)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -47,15 +48,16 @@ def settle(
     stated = (*grounds.steps, *grounds.checks)
     known = _Known(request, catalogue, found, narrow=())
     unstated = _Known(request, catalogue, found, narrow=stated)
-    kinds = {str(step.config["type"]) for step in stated}
+    kinds = {str(step.config["type"]): _names_in(step.config) for step in stated}
+    _reduce_ends(body, grounds, unstated)
     transforms = [step for step in body.get("transforms") or [] if isinstance(step, Mapping)]
     checks = [step for step in body.get("checks") or [] if isinstance(step, Mapping)]
     transforms = _covering(transforms, grounds)
-    transforms, left = _known_steps(transforms, known, unstated, kinds, several="sources" in body)
-    checks, left_checks = _known_steps(checks, known, unstated, kinds, several="sources" in body)
+    steps, left = _known_steps(transforms, known, unstated, kinds, several="sources" in body)
+    tests, left_checks = _known_steps(checks, known, unstated, kinds, several="sources" in body)
     notes += [f"left out, since the request does not speak of it: {what}" for what in (*left, *left_checks)]
-    body["transforms"] = merged(transforms, grounds.steps)
-    body["checks"] = merged(checks, grounds.checks)
+    body["transforms"] = arranged(merged(steps, grounds.steps, text=request.text))
+    body["checks"] = merged(tests, grounds.checks)
     config = {**_top(request, grounds, body, catalogue), **body}
     for key in ("transforms", "checks"):
         if not config[key]:
@@ -76,7 +78,10 @@ def _fill_ends(body: dict[str, Any], grounds: Grounds) -> None:
         del body["source" if len(grounds.sources) > 1 else "sources"]
     if isinstance(body.get("sources"), dict) and len(body["sources"]) == 1:
         name, only = next(iter(body["sources"].items()))
-        if not any(isinstance(step, Mapping) and name in (step.get("input"), step.get("with")) for step in body.get("transforms") or ()):
+        if not any(
+            isinstance(step, Mapping) and name in (step.get("input"), step.get("with"))
+            for step in body.get("transforms") or ()
+        ):
             del body["sources"]
             body["source"] = only
     if "destination" not in body and grounds.destinations:
@@ -89,6 +94,37 @@ def _typed(end: End) -> dict[str, Any]:
     return {"type": config.pop("type"), **config} if "type" in config else config
 
 
+def _reduce_ends(body: dict[str, Any], grounds: Grounds, known: _Known) -> None:
+    """Leave optional keys of a source or destination out whose values stand nowhere in the request."""
+    for key, ends in (("source", grounds.sources), ("destination", grounds.destinations)):
+        component = body.get(key)
+        if not isinstance(component, dict):
+            continue
+        stated = ends[0].config if len(ends) == 1 else {}
+        core = {
+            *constraints.CORE[key].get(str(component.get("type")), ()),
+            "type",
+            "primary_key",
+            "merge_strategy",
+            "query",
+        }
+        for name in [name for name in component if name not in core and name not in stated]:
+            names = identifiers(re.sub(r"\$\{[^}]*\}", "", str(component[name])))
+            words = [word for word in names if word.lower() not in _FREE_WORDS]
+            if words and not all(map(known.has, words)):
+                del component[name]
+
+
+_TWICE = re.compile(
+    r"dup|doubl|twice|unique|distinct|doppelt|mehrfach|einmal|repeat|redundant|once|same|identical|copies|gleiche|wiederhol",
+    re.I,
+)
+_FREE_WORDS = frozenset(
+    "type path param location query body link_header next_url next page cursor offset limit start size_param size links meta "
+    "per_page get post utf gzip zstd snappy auto none fail deduplicate dead_letter skip evolve freeze newline_delimited".split()
+)
+
+
 # ---- what is known --------------------------------------------------------------------------------------------------
 
 
@@ -96,16 +132,22 @@ class _Known:
     """Which names a request, the catalogue and earlier steps know."""
 
     def __init__(
-        self, request: AuthorRequest, catalogue: Catalogue, found: Sequence[Extracted], *, narrow: Sequence[Step] | None = None
+        self,
+        request: AuthorRequest,
+        catalogue: Catalogue,
+        found: Sequence[Extracted],
+        *,
+        narrow: Sequence[Step] | None = None,
     ) -> None:
         said = request.text
         if narrow is not None:
             said = residue(said, found)
             for step in narrow:
                 said = said[: step.start] + " " * (step.end - step.start) + said[step.end :]
+        self._said = said
         text = "\n".join([said, *request.history, *map(str, request.pinned.values()), str(request.base or "")])
         words = [_plain(word) for word in _WORD.findall(text)]
-        pairs = [one + other for one, other in zip(words, words[1:], strict=False)]
+        pairs = [one + other for one, other in itertools.pairwise(words)]
         self._names = {*words, *pairs, *(_plain(name) for name in catalogue.columns)}
         self._long = tuple(name for name in self._names if len(name) >= 4)
         self._seen: dict[str, bool] = {}
@@ -116,6 +158,10 @@ class _Known:
         self._names |= {_plain(name) for name in names}
         self._seen.clear()
 
+    def says(self, pattern: re.Pattern[str]) -> bool:
+        """Return whether the request says something of that kind."""
+        return pattern.search(self._said) is not None
+
     def has(self, name: str) -> bool:
         """Return whether a name stands in the request, as such or nearly."""
         plain = _plain(name)
@@ -123,8 +169,12 @@ class _Known:
             self._seen[plain] = plain in self._names or (
                 len(plain) >= 4
                 and (
-                    any(plain.startswith(one) or one.startswith(plain) for one in self._long)
-                    or bool(difflib.get_close_matches(plain, self._long, n=1, cutoff=0.84))
+                    any(
+                        plain.startswith(one) or one.startswith(plain)
+                        for one in self._long
+                        if len(one) >= 5 and len(plain) >= 5
+                    )
+                    or bool(difflib.get_close_matches(plain, self._long, n=1, cutoff=0.88))
                 )
             )
         return self._seen[plain]
@@ -140,7 +190,7 @@ def identifiers(text: str) -> list[str]:
 
 
 def _known_steps(
-    steps: Iterable[Mapping[str, Any]], known: _Known, unstated: _Known, kinds: set[str], *, several: bool
+    steps: Iterable[Mapping[str, Any]], known: _Known, unstated: _Known, kinds: Mapping[str, set[str]], *, several: bool
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the steps that the request speaks of, and the others in words."""
     kept: list[dict[str, Any]] = []
@@ -150,7 +200,8 @@ def _known_steps(
             left.append(f"{step.get('type')} (there is one source)")
             continue
         # what the request spells out is explained; other steps must be about something else that it says
-        reduced, gone = _reduced(step, known if step.get("type") in kinds else unstated)
+        again = kinds.get(str(step.get("type")), set()) & _names_in(step)
+        reduced, gone = _reduced(step, known if again else unstated)
         if reduced is None:
             left.append(_step_in_words(step))
             continue
@@ -199,14 +250,15 @@ def _reduced(step: Mapping[str, Any], known: _Known) -> tuple[dict[str, Any] | N
             kept = list(dict.fromkeys(one for one in value if isinstance(one, str) and known.has(one)))
             gone += [f"{type_} of {one!r}" for one in value if one not in kept]
             if value and not kept:
-                if key == "keys" and type_ == "deduplicate":
-                    del found[key]
-                    continue
                 return None, []
             found[key] = kept
         elif isinstance(value, Mapping):
             if type_ in ("derive", "aggregate"):
-                entries = {name: one for name, one in value.items() if speaks(one) and (identifiers(str(one)) or type_ == "aggregate" or known.has(name))}
+                entries = {
+                    name: one
+                    for name, one in value.items()
+                    if speaks(one) and (identifiers(str(one)) or type_ == "aggregate" or known.has(name))
+                }
             else:
                 entries = {name: one for name, one in value.items() if known.has(name)}
             gone += [f"{type_} of {name!r}" for name in value if name not in entries]
@@ -214,8 +266,10 @@ def _reduced(step: Mapping[str, Any], known: _Known) -> tuple[dict[str, Any] | N
                 return None, []
             found[key] = entries
     for key in ("where", "expression", "query"):
-        if key in found and not speaks(found[key]):
+        if key in found and not (speaks(found[key]) and identifiers(str(found[key]))):
             return None, []
+    if type_ == "deduplicate" and not known.says(_TWICE):  # it takes rows away: not without a word of it
+        return None, []
     if "order_by" in found and not speaks(found["order_by"]):
         del found["order_by"]
     if "by" in found and not speaks(found["by"]):
@@ -224,7 +278,11 @@ def _reduced(step: Mapping[str, Any], known: _Known) -> tuple[dict[str, Any] | N
         return None, []
     if type_ == "limit" and known.numbers.isdisjoint({str(found.get("count"))}):
         return None, []
-    if type_ == "row_count" and not any(str(found.get(key)) in known.numbers for key in ("min", "max")) and found.get("min") != 1:
+    if (
+        type_ == "row_count"
+        and not any(str(found.get(key)) in known.numbers for key in ("min", "max"))
+        and found.get("min") != 1
+    ):
         return None, []
     return found, gone
 
@@ -232,20 +290,75 @@ def _reduced(step: Mapping[str, Any], known: _Known) -> tuple[dict[str, Any] | N
 # ---- what the request spells out ------------------------------------------------------------------------------------
 
 
-def merged(answered: Sequence[Mapping[str, Any]], stated: Sequence[Step]) -> list[dict[str, Any]]:
-    """Return the steps of an answer with those that the request spells out put in their place."""
+def merged(
+    answered: Sequence[Mapping[str, Any]], stated: Sequence[Step], *, at_end: bool = False, text: str = ""
+) -> list[dict[str, Any]]:
+    """Return the steps of an answer with those that the request spells out put in their place; new ones `at_end`."""
     result: list[dict[str, Any]] = [dict(step) for step in answered]
     last = -1
     for step in stated:
         index = _match(result, step.config)
         if index is None:
-            rank = _ORDER_OF_STEPS.get(str(step.config["type"]), 0)
-            last = min(last + 1, len(result)) if rank == 0 else len(result)
+            rank = _ORDER_OF_STEPS.get(str(step.config["type"]), 1 if at_end else 0)
+            last = max(last + 1, _before(text, result, step.start)) if rank == 0 else len(result)
+            last = min(last, len(result))
             result.insert(last, _plain_copy(step.config))
         else:
             result[index] = _joined(result[index], step.config)
             last = max(last, index)
     return result
+
+
+def _before(text: str, steps: Sequence[Mapping[str, Any]], start: int) -> int:
+    """Return how many of the first steps speak of what stands before a place of the request."""
+    low = text.lower()
+    count = 0
+    for step in steps:
+        places = [at for name in _names_in(step) if (at := low.find(name)) >= 0]
+        if not places or min(places) >= start:
+            break
+        count += 1
+    return count
+
+
+def arranged(steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return steps in an order in which an aggregate comes after what needs the columns that it leaves out."""
+    index = next((n for n, step in enumerate(steps) if step.get("type") == "aggregate"), None)
+    if index is None:
+        return list(steps)
+    made = steps[index]
+    given = {str(name).lower() for name in (*(made.get("group_by") or ()), *(made.get("columns") or {}))}
+    moved: list[dict[str, Any]] = []
+    stay: list[dict[str, Any]] = []
+    for step in steps[index + 1 :]:
+        names = _columns_of(step)
+        (
+            stay
+            if not names or names & given or step.get("type") in ("limit", "sort", "union", "sql", "join")
+            else moved
+        ).append(step)
+    return [*steps[:index], *moved, made, *stay]
+
+
+def _columns_of(step: Mapping[str, Any]) -> set[str]:
+    """Return the names that a step reads, as far as they can be told."""
+    from sqlglot import exp, parse_one
+    from sqlglot.errors import SqlglotError
+
+    found: set[str] = set()
+    if isinstance(step.get("where"), str):
+        try:
+            return {column.name.lower() for column in parse_one(step["where"], dialect="duckdb").find_all(exp.Column)}
+        except SqlglotError:
+            return set()
+    for key in ("columns", "keys"):
+        value = step.get(key)
+        if step.get("type") == "derive" and isinstance(value, Mapping):
+            for one in value.values():
+                found |= {word.lower() for word in identifiers(re.sub(r"'[^']*'", "", str(one)))}
+        elif isinstance(value, Mapping | list):
+            found |= {str(name).lower() for name in value}
+    return found
 
 
 def _plain_copy(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,7 +386,13 @@ def _names_in(step: Mapping[str, Any]) -> set[str]:
     for key, value in step.items():
         if key == "type":
             continue
-        parts = [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
+        parts = (
+            [*value, *value.values()]
+            if isinstance(value, Mapping)
+            else value
+            if isinstance(value, list | tuple)
+            else [value]
+        )
         for part in parts:
             found |= {word.lower() for word in identifiers(str(part))}
     return found
@@ -294,7 +413,11 @@ def _joined(step: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any
     if type_ == "filter":
         return {**step, "where": _conjunction(str(step.get("where", "")), str(stated["where"]))}
     if type_ in ("not_null", "unique", "drop"):
-        names = list(dict.fromkeys([*stated["columns"], *(step.get("columns") or [])])) if type_ == "not_null" else list(stated["columns"])
+        names = (
+            list(dict.fromkeys([*stated["columns"], *(step.get("columns") or [])]))
+            if type_ == "not_null"
+            else list(stated["columns"])
+        )
         return {**step, **stated, "columns": names}
     if type_ == "deduplicate":
         return {**step, **stated}
@@ -315,7 +438,8 @@ def _conjunction(answered: str, stated: str) -> str:
     rest = [
         part.sql(dialect="duckdb")
         for part in parts
-        if part.find(exp.Column) is not None and not {column.name.lower() for column in part.find_all(exp.Column)} & mine
+        if part.find(exp.Column) is not None
+        and not {column.name.lower() for column in part.find_all(exp.Column)} & mine
     ]
     return " and ".join([stated, *rest]) if rest else stated
 
@@ -323,9 +447,7 @@ def _conjunction(answered: str, stated: str) -> str:
 # ---- what stands at the top -----------------------------------------------------------------------------------------
 
 
-def _top(
-    request: AuthorRequest, grounds: Grounds, body: Mapping[str, Any], catalogue: Catalogue
-) -> dict[str, Any]:
+def _top(request: AuthorRequest, grounds: Grounds, body: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
     top = dict(grounds.top)
     found: dict[str, Any] = {"dag_id": top.pop("dag_id", None) or _dag_id(grounds, body, catalogue)}
     found["description"] = _description(request.text)
@@ -355,7 +477,17 @@ def _dag_id(grounds: Grounds, body: Mapping[str, Any], catalogue: Catalogue) -> 
     name = ""
     for end in (target, body.get("source") or {}):
         if isinstance(end, Mapping) and (end.get("table") or end.get("path") or end.get("endpoint")):
-            name = constraints.source_names([End({key: value if isinstance(value, str) else str(value[0]) for key, value in end.items() if key in ("table", "path", "endpoint") and value})])[0]
+            name = constraints.source_names(
+                [
+                    End(
+                        {
+                            key: value if isinstance(value, str) else str(value[0])
+                            for key, value in end.items()
+                            if key in ("table", "path", "endpoint") and value
+                        }
+                    )
+                ]
+            )[0]
             if name != "source1":
                 break
     name = re.sub(r"[^A-Za-z0-9_]", "_", name or "pipeline").strip("_").lower() or "pipeline"

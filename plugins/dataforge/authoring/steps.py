@@ -21,29 +21,35 @@ _COL = r"(?:columns?\s+|fields?\s+|spalten?\s+|felder?n?\s+)?"
 _TO = r"(?:to|into|as|in|zu|nach|->|→|=>|auf)"
 
 _RENAME = re.compile(
-    rf"\b(?:renam(?:e|es|ed|ing)|umbenennen|benenne|call)\s+{_THE}{_COL}(?P<pairs>{_N}\s+{_TO}\s+{_N}(?:\s*(?:,|and|und)\s*(?:and\s+|rename\s+)?{_THE}{_N}\s+{_TO}\s+{_N})*)", re.I
+    rf"\b(?:renam(?:e|es|ed|ing)|umbenennen|benenne|call)\s+{_THE}{_COL}(?P<pairs>{_N}\s+{_TO}\s+{_N}(?:\s*(?:,|and|und)\s*(?:and\s+|rename\s+)?{_THE}{_N}\s+{_TO}\s+{_N})*)",
+    re.I,
 )
 _RENAME_DE = re.compile(
-    rf"{_THE}{_COL}(?P<pairs>{_N}\s+(?:in|zu|nach)\s+{_N}(?:\s*(?:,|und)\s*{_THE}{_N}\s+(?:in|zu|nach)\s+{_N})*)\s+(?:umbenennen|umbenannt|um\b)", re.I
+    rf"{_THE}{_COL}(?P<pairs>{_N}\s+(?:in|zu|nach)\s+{_N}(?:\s*(?:,|und)\s*{_THE}{_N}\s+(?:in|zu|nach)\s+{_N})*)\s+(?:umbenennen|umbenannt|um\b)",
+    re.I,
 )
 _PAIR = re.compile(rf"(?P<old>{_N})\s+{_TO}\s+(?P<new>{_N})", re.I)
 _DROP = re.compile(
-    rf"\b(?:drop(?:s|ped|ping)?|remove|removing|delete|leave\s+out|leaving\s+out|omit(?:ting)?|discard|without|exclude|get\s+rid\s+of|throw\s+away|strip|entferne?n?|lösche?n?|weglassen|ohne|verwirf)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))", re.I
+    rf"\b(?:drop(?:s|ped|ping)?|remove|removing|delete|leave\s+out|leaving\s+out|omit(?:ting)?|discard|without|exclude|get\s+rid\s+of|throw\s+away|strip|entferne?n?|lösche?n?|weglassen|ohne|verwirf)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))",
+    re.I,
 )
 _KEEP = re.compile(
-    rf"\b(?:(?:only\s+)?keep(?:s|ing)?(?:\s+only)?|select(?:ing)?(?:\s+only)?|only\s+(?:take|need|want|load|use|the)|just\s+(?:take|keep|the)|behalte(?:n)?(?:\s+nur)?|nur)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))", re.I
+    rf"\b(?:(?:only\s+)?keep(?:s|ing)?(?:\s+only)?|select(?:ing)?(?:\s+only)?|only\s+(?:take|need|want|load|use|the)|just\s+(?:take|keep|the)|behalte(?:n)?(?:\s+nur)?|nur)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))",
+    re.I,
 )
 _DEDUPLICATE = re.compile(
-    rf"\b(?:de-?duplicat\w*|remov\w+\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|drop\w*\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|dupes)\b|(?:get\s+rid\s+of|throw\s+out|no)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|duplikate|dubletten|doppelte\w*|dedupliziere\w*|only\s+one\s+row\s+per|one\s+row\s+per|(?:keep\s+)?(?:only\s+)?the\s+(?:latest|newest|last|most\s+recent)\s+(?:row|record|version|entry)\s+(?:per|for\s+each|of\s+each|by))"
+    rf"\b(?:de-?duplicat\w*|remov\w+\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|drop\w*\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|dupes)\b|(?:get\s+rid\s+of|throw\s+out|no)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|(?:kick\s+out|weed\s+out|eliminat\w+|strip|filter\s+out|skip|ignore)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes|repeated)\b|(?:no|without)\s+(?:duplicates?|duplicated?|doubled|repeated)\s+(?:rows|records|entries|lines)|duplikate|dubletten|doppelte\w*|dedupliziere\w*|only\s+one\s+row\s+per|one\s+row\s+per|(?:keep\s+)?(?:only\s+)?the\s+(?:latest|newest|last|most\s+recent)\s+(?:row|record|version|entry)\s+(?:per|for\s+each|of\s+each|by))"
     rf"(?:\s+(?:rows?|records?|orders?|customers?|entries|zeilen|sätze|datensätze|entfernen|löschen))*"
     rf"(?:\s*,?\s*(?:by|on|per|using|with\s+the\s+same|over|nach|pro|je|anhand\s+(?:von|der)|über|mit\s+gleiche[rmn])\s+(?:the\s+|key\s+|keys\s+|der\s+|columns?\s+|spalten?\s+)*(?P<names>{NAMES}))?",
     re.I,
 )
 _LATEST = re.compile(
-    rf"\b(?:keep(?:ing)?|behalte\w*|retain(?:ing)?|where|wins?|latest|newest|most\s+recent|neueste\w*|jüngste\w*|letzte\w*)\b[^.;]{{0,45}}?\b(?:by|highest|greatest|largest|latest|newest|most\s+recent|max(?:imum)?|nach|höchste\w*|größte\w*|neueste\w*|jüngste\w*)\s+(?:the\s+|nach\s+)?(?P<name>{_N})", re.I
+    rf"\b(?:keep(?:ing)?|behalte\w*|retain(?:ing)?|where|wins?|latest|newest|most\s+recent|neueste\w*|jüngste\w*|letzte\w*)\b[^.;]{{0,45}}?\b(?:by|highest|greatest|largest|latest|newest|most\s+recent|max(?:imum)?|nach|höchste\w*|größte\w*|neueste\w*|jüngste\w*)\s+(?:the\s+|nach\s+)?(?P<name>{_N})",
+    re.I,
 )
 _CAST = re.compile(
-    rf"\b(?:cast(?:s|ing)?|convert(?:s|ing)?|turn(?:s|ing)?|make|change|wandle|konvertiere?n?|caste?n?|umwandeln)\s+{_THE}{_COL}(?P<names>{NAMES})\s+(?:column\s+|spalte\s+)?(?:to|into|as|an?|in|zu|nach|als)\s+(?:an?\s+|the\s+|type\s+|einen?\s+|ein\s+)*(?P<type>[A-Za-z]+(?:\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\))?)", re.I
+    rf"\b(?:cast(?:s|ing)?|convert(?:s|ing)?|turn(?:s|ing)?|make|change|wandle|konvertiere?n?|caste?n?|umwandeln)\s+{_THE}{_COL}(?P<names>{NAMES})\s+(?:column\s+|spalte\s+)?(?:to|into|as|an?|in|zu|nach|als)\s+(?:an?\s+|the\s+|type\s+|einen?\s+|ein\s+)*(?P<type>[A-Za-z]+(?:\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\))?)",
+    re.I,
 )
 _TYPES = {
     "int": "integer", "integer": "integer", "ints": "integer", "integers": "integer", "bigint": "bigint", "number": "double", "numbers": "double",
@@ -53,17 +59,21 @@ _TYPES = {
     "bool": "boolean", "booleans": "boolean", "wahrheitswert": "boolean", "timestamptz": "timestamptz", "smallint": "smallint", "real": "real", "time": "time", "uuid": "uuid",
 }  # fmt: skip
 _MASK = re.compile(
-    rf"\b(?P<how>hash(?:es|ed|ing)?|mask(?:s|ed|ing)?|anonymi[sz]e\w*|redact(?:s|ed|ing)?|obfuscate|pseudonymi[sz]e\w*|blank\s+out|maskiere?n?|hashe?n?|anonymisiere?n?|pseudonymisiere?n?|schwärze?n?|verschleiere?n?)\s+{_THE}{_COL}(?P<names>{NAMES})", re.I
+    rf"\b(?P<how>hash(?:es|ed|ing)?|mask(?:s|ed|ing)?|anonymi[sz]e\w*|redact(?:s|ed|ing)?|obfuscate|pseudonymi[sz]e\w*|blank\s+out|maskiere?n?|hashe?n?|anonymisiere?n?|pseudonymisiere?n?|schwärze?n?|verschleiere?n?)\s+{_THE}{_COL}(?P<names>{NAMES})",
+    re.I,
 )
 _MASK_DE = re.compile(
-    rf"(?P<names>{NAMES})\s+(?:\w+\s+)?(?P<how>hashen|gehasht|maskieren|maskiert|anonymisieren|pseudonymisieren|schwärzen|verschleiern|hashed|masked)\b", re.I
+    rf"(?P<names>{NAMES})\s+(?:\w+\s+)?(?P<how>hashen|gehasht|maskieren|maskiert|anonymisieren|pseudonymisieren|schwärzen|verschleiern|hashed|masked)\b",
+    re.I,
 )
 _FILL = re.compile(
-    rf"\b(?:fill(?:s|ing)?|replace|replacing|set|default|ersetze?n?|fülle?n?)\s+(?:(?:the\s+)?(?:null|missing|empty|blank|fehlende\w*|leere\w*)(?:s|\s+values?|\s+werte?n?)?\s+(?:in|of|for)\s+)?{_THE}(?:(?:null|missing|empty|blank|fehlende\w*|leere\w*)\s+(?:values?\s+(?:in|of|for)\s+|werte?\s+(?:in|von)\s+)?)?{_COL}(?P<name>{_N})\s+(?:nulls?\s+|values?\s+)?(?:with|by|to|as|durch|mit|auf)\s+(?P<value>-?\d+(?:\.\d+)?|[{_Q}][^{_Q}]*[{_Q}]|[A-Za-z]\w*)", re.I
+    rf"\b(?:fill(?:s|ing)?|replace|replacing|set|default|ersetze?n?|fülle?n?)\s+(?:(?:the\s+)?(?:null|missing|empty|blank|fehlende\w*|leere\w*)(?:s|\s+values?|\s+werte?n?)?\s+(?:in|of|for)\s+)?{_THE}(?:(?:null|missing|empty|blank|fehlende\w*|leere\w*)\s+(?:values?\s+(?:in|of|for)\s+|werte?\s+(?:in|von)\s+)?)?{_COL}(?P<name>{_N})\s+(?:nulls?\s+|values?\s+)?(?:with|by|to|as|durch|mit|auf)\s+(?P<value>-?\d+(?:\.\d+)?|[{_Q}][^{_Q}]*[{_Q}]|[A-Za-z]\w*)",
+    re.I,
 )
 _FILL_GUARD = re.compile(r"null|missing|empty|blank|fehlend|leer|fill|füll", re.I)
 _SORT = re.compile(
-    rf"\b(?:sort(?:s|ed|ing)?|order(?:ed|ing)?|sortier\w*)\s+(?:it\s+|them\s+|the\s+(?:rows|result)\s+|the\s+output\s+)?(?:by|on|nach)\s+(?P<names>{NAMES})(?:\s*,?\s*(?P<way>desc(?:ending)?|asc(?:ending)?|absteigend|aufsteigend|newest\s+first|highest\s+first|largest\s+first|latest\s+first))?", re.I
+    rf"\b(?:sort(?:s|ed|ing)?|order(?:ed|ing)?|sortier\w*)\s+(?:it\s+|them\s+|the\s+(?:rows|result)\s+|the\s+output\s+)?(?:by|on|nach)\s+(?P<names>{NAMES})(?:\s*,?\s*(?P<way>desc(?:ending)?|asc(?:ending)?|absteigend|aufsteigend|newest\s+first|highest\s+first|largest\s+first|latest\s+first))?",
+    re.I,
 )
 _VALUE = rf"(?:[{_Q}](?P<quoted>[^{_Q}]*)[{_Q}]|(?P<number>-?\d+(?:[.,]\d+)?)(?!\d*[.-]\d)|(?P<bool>true|false|wahr|falsch)|(?P<word>[A-Za-z]\w*))"
 _COMPARE = (
@@ -79,60 +89,113 @@ _WHERE_LEAD = (
     r"(?:(?:only|just|keep(?:ing)?|filter(?:s|ed|ing)?|nur|behalte\w*|filtere?n?)\b[^.;]{0,40}?\b(?:where|whose|with|in\s+which|for\s+which|to|on|having|wo|deren|bei\s+denen|mit|in\s+denen|that\s+have|which\s+have|nach|auf)"
     r"|(?:rows|records|orders|customers|zeilen|sätze|datensätze|entries|events|payments|invoices)\s+(?:where|whose|in\s+which|deren|bei\s+denen)|\bwhere\b|\bwhose\b|\bwobei\b)"
 )
-_FILTER = re.compile(rf"\b{_WHERE_LEAD}\s+(?:the\s+|der\s+|die\s+|das\s+|column\s+|spalte\s+)*(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}(?P<rest>[^.;]*)", re.I)
-_FILTER_MORE = re.compile(rf"^\s*(?P<and>and|or|und|oder|,\s*and)\s+(?:the\s+|whose\s+|where\s+|der\s+|die\s+)*(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}", re.I)
+_FILTER = re.compile(
+    rf"\b{_WHERE_LEAD}\s+(?:the\s+|der\s+|die\s+|das\s+|column\s+|spalte\s+)*(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}(?P<rest>[^.;]*)",
+    re.I,
+)
+_FILTER_MORE = re.compile(
+    rf"^\s*(?P<and>and|or|und|oder|,\s*and)\s+(?:the\s+|whose\s+|where\s+|der\s+|die\s+)*(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}",
+    re.I,
+)
 _DROP_ROWS = re.compile(
-    rf"\b(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|leave\s+out|throw\s+(?:away|out)|ohne|verwirf|entferne?|ignoriere?n?|überspringe?n?|aussortieren)\s+(?:all\s+|the\s+|any\s+|alle\s+|die\s+)*(?:rows|records|orders|entries|lines|customers|zeilen|sätze|datensätze|those|events|users)\s+(?:where|whose|with|in\s+which|wo|deren|bei\s+denen|mit|without|that\s+have|ohne)\s+(?:a\s+|an\s+|no\s+|the\s+|der\s+|die\s+)?(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}", re.I
+    rf"\b(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|leave\s+out|throw\s+(?:away|out)|ohne|verwirf|entferne?|ignoriere?n?|überspringe?n?|aussortieren)\s+(?:all\s+|the\s+|any\s+|alle\s+|die\s+)*(?:rows|records|orders|entries|lines|customers|zeilen|sätze|datensätze|those|events|users)\s+(?:where|whose|with|in\s+which|wo|deren|bei\s+denen|mit|without|that\s+have|ohne)\s+(?:a\s+|an\s+|no\s+|the\s+|der\s+|die\s+)?(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}",
+    re.I,
 )
 _NOT_NULL_ROWS = re.compile(
     rf"\b(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|entferne?|ignoriere?n?|überspringe?n?)\s+(?:all\s+|the\s+|any\s+|alle\s+)*(?:rows|records|orders|entries|zeilen|sätze|datensätze)\s+(?:without|with(?:out)?\s+(?:an?\s+)?(?:empty|missing|null|no)|where\s+there\s+is\s+no|that\s+have\s+no|having\s+no|ohne|mit\s+leere[rmn])\s+(?:an?\s+|value\s+in\s+|wert\s+in\s+)?(?P<name>{_N})\b"
-    rf"|\b(?:rows|records|zeilen|sätze)\s+(?:where|whose|wo|deren)\s+(?P<name2>{_N})\s+(?:is\s+|are\s+|ist\s+)(?:null|missing|empty|leer)\b", re.I
+    rf"|\b(?:rows|records|zeilen|sätze)\s+(?:where|whose|wo|deren)\s+(?P<name2>{_N})\s+(?:is\s+|are\s+|ist\s+)(?:null|missing|empty|leer)\b",
+    re.I,
 )
-_IS_NOT_NULL = re.compile(rf"\b{_WHERE_LEAD}\s+(?:the\s+)?(?P<name>{_N})\s+(?:is\s+not\s+null|is\s+not\s+empty|is\s+set|is\s+present|nicht\s+(?:null|leer)\s+ist|exists)\b", re.I)
+_IS_NOT_NULL = re.compile(
+    rf"\b{_WHERE_LEAD}\s+(?:the\s+)?(?P<name>{_N})\s+(?:is\s+not\s+null|is\s+not\s+empty|is\s+set|is\s+present|nicht\s+(?:null|leer)\s+ist|exists)\b",
+    re.I,
+)
 _LIST = rf"(?P<values>[{_Q}]?\w+[{_Q}]?(?:\s*(?:,|or|and|oder|und|\|)\s*(?:or\s+|and\s+|oder\s+|und\s+)?[{_Q}]?\w+[{_Q}]?)+)"
-_IN = re.compile(rf"\b{_WHERE_LEAD}\s+(?:the\s+)?(?P<name>{_N})\s+(?:is\s+)?(?:in|either|one\s+of|any\s+of|entweder)\s*\(?{_LIST}\)?", re.I)
+_IN = re.compile(
+    rf"\b{_WHERE_LEAD}\s+(?:the\s+)?(?P<name>{_N})\s+(?:is\s+)?(?:in|either|one\s+of|any\s+of|entweder)\s*\(?{_LIST}\)?",
+    re.I,
+)
 _MUST_NOT_NULL = re.compile(
     rf"(?P<names>{NAMES})\s+(?:columns?\s+|spalten?\s+)?(?:must|should|may|can|darf|dürfen|muss|müssen|sollen?)\s*(?:never\s+|nicht\s+|niemals\s+|not\s+|n'?t\s+|nie\s+)(?:be\s+)?(?:null|empty|missing|blank|leer|fehlen)\b(?P<unique>\s*(?:,|and|und)\s*(?:(?:must|should|has\s+to|muss|soll)\s+)?(?:be\s+|always\s+)*(?:unique|eindeutig))?"
     rf"|\b(?:check|ensure|make\s+sure|verify|fail(?:s)?\s+(?:if|when)|assert|prüfe?|stelle?\s+sicher|sicherstellen|abbrechen,?\s+wenn)\b(?:\s+that|\s*,?\s*dass)?\s+(?:the\s+|every\s+|any\s+|die\s+|jede\w*\s+)?(?P<names2>{NAMES})\s+(?:is|are|ist|sind)\s+(?:never\s+|always\s+|nie\s+)?(?:not\s+null|not\s+empty|null|empty|missing|set|filled|present|leer|gefüllt|nicht\s+null|nicht\s+leer)\b"
     rf"|\b(?:no|keine)\s+(?:nulls?|missing\s+values?|empty\s+values?|leeren?\s+werte|nullwerte)\s+(?:in|for|bei)\s+(?:the\s+)?(?P<names3>{NAMES})"
-    rf"|\bnot[\s_-]null\s+(?:check\s+)?(?:on|for|auf|für)\s+(?P<names4>{NAMES})", re.I,
+    rf"|\bnot[\s_-]null\s+(?:check\s+)?(?:on|for|auf|für)\s+(?P<names4>{NAMES})",
+    re.I,
 )
 _MUST_UNIQUE = re.compile(
     rf"(?P<names>{NAMES})\s+(?:columns?\s+|spalten?\s+)?(?:must|should|has\s+to|have\s+to|needs?\s+to|muss|müssen|soll(?:en)?|ist|is|are)\s+(?:be\s+|always\s+)?(?:unique|eindeutig)(?:\s+sein)?\b"
     rf"|\b(?:check|ensure|make\s+sure|verify|assert|prüfe?|stelle?\s+sicher)\b(?:\s+that|\s*,?\s*dass)?\s+(?:the\s+)?(?P<names2>{NAMES})\s+(?:is|are|ist|sind)\s+(?:unique|eindeutig)"
-    rf"|\bunique(?:ness)?\s+(?:check\s+)?(?:on|of|for|in)\s+(?P<names3>{NAMES})", re.I,
+    rf"|\bunique(?:ness)?\s+(?:check\s+)?(?:on|of|for|in)\s+(?P<names3>{NAMES})",
+    re.I,
 )
 _MUST_RANGE = re.compile(
-    rf"(?P<name>{_N})\s+(?:values?\s+)?(?:must|should|has\s+to|have\s+to|needs?\s+to|muss|müssen|soll(?:en|te)?|is|lies?|liegt)\s*(?:always\s+|be\s+|lie\s+|stay\s+|immer\s+)*(?:between|within|in\s+the\s+range(?:\s+of)?|zwischen|from|von)\s+(?P<min>-?\d+(?:\.\d+)?)\s*(?:and|to|und|bis|-|–)\s*(?P<max>-?\d+(?:\.\d+)?)", re.I
+    rf"(?P<name>{_N})\s+(?:values?\s+)?(?:must|should|has\s+to|have\s+to|needs?\s+to|muss|müssen|soll(?:en|te)?|is|lies?|liegt)\s*(?:always\s+|be\s+|lie\s+|stay\s+|immer\s+)*(?:between|within|in\s+the\s+range(?:\s+of)?|zwischen|from|von)\s+(?P<min>-?\d+(?:\.\d+)?)\s*(?:and|to|und|bis|-|–)\s*(?P<max>-?\d+(?:\.\d+)?)",
+    re.I,
 )
 _MUST_MIN = re.compile(
-    rf"(?P<name>{_N})\s+(?:values?\s+)?(?:must|should|has\s+to|have\s+to|needs?\s+to|muss|müssen|soll(?:en|te)?|darf|dürfen|may|can)\s*(?P<not>not|never|nicht|nie)?\s*(?:always\s+|be\s+|immer\s+)*(?:(?P<neg>negative|negativ)|(?P<pos>positive|positiv)|(?P<op>at\s+least|at\s+most|greater\s+than|more\s+than|above|less\s+than|below|over|under|>=|<=|>|<|mindestens|höchstens|größer\s+als|kleiner\s+als|über|unter)\s+(?P<value>-?\d+(?:\.\d+)?))", re.I
+    rf"(?P<name>{_N})\s+(?:values?\s+)?(?:must|should|has\s+to|have\s+to|needs?\s+to|muss|müssen|soll(?:en|te)?|darf|dürfen|may|can)\s*(?P<not>not|never|nicht|nie)?\s*(?:always\s+|be\s+|immer\s+)*(?:(?P<neg>negative|negativ)|(?P<pos>positive|positiv)|(?P<op>at\s+least|at\s+most|greater\s+than|more\s+than|above|less\s+than|below|over|under|>=|<=|>|<|mindestens|höchstens|größer\s+als|kleiner\s+als|über|unter)\s+(?P<value>-?\d+(?:\.\d+)?))",
+    re.I,
 )
 _MUST_IN = re.compile(
-    rf"(?P<name>{_N})\s+(?:must|should|may|can|has\s+to|muss|darf|soll)\s+(?:(?:only\s+|nur\s+)(?:be\s+|have\s+the\s+values?\s+|contain\s+)?|be\s+(?:only\s+)?(?:one\s+of\s+|either\s+|any\s+of\s+|in\s+)|(?:eines\s+von|eine\s+von|entweder)\s+)(?:one\s+of\s+|either\s+|any\s+of\s+)?:?\s*\(?{_LIST}\)?(?:\s+sein)?", re.I
+    rf"(?P<name>{_N})\s+(?:must|should|may|can|has\s+to|muss|darf|soll)\s+(?:(?:only\s+|nur\s+)(?:be\s+|have\s+the\s+values?\s+|contain\s+)?|be\s+(?:only\s+)?(?:one\s+of\s+|either\s+|any\s+of\s+|in\s+)|(?:eines\s+von|eine\s+von|entweder)\s+)(?:one\s+of\s+|either\s+|any\s+of\s+)?:?\s*\(?{_LIST}\)?(?:\s+sein)?",
+    re.I,
 )
 _JOIN = re.compile(
-    r"\b(?:join\w*|enrich\w*|match\w*|combin\w+|look(?:ed)?\s+up|merge|verknüpf\w*|anreicher\w*|angereichert|verbinde\w*|kombinier\w*)\b", re.I
+    r"\b(?:join\w*|enrich\w*|match\w*|combin\w+|look(?:ed)?\s+up|merge|verknüpf\w*|anreicher\w*|angereichert|verbinde\w*|kombinier\w*)\b",
+    re.I,
 )
 _JOIN_ON = re.compile(
-    rf"\b(?:on|by|using|via|over|über|anhand(?:\s+(?:von|der))?|per)\s+(?:the\s+|matching\s+|their\s+|common\s+|same\s+|die\s+|der\s+|das\s+|columns?\s+|spalte\s+|field\s+|key\s+)*(?P<names>{NAMES})", re.I
+    rf"\b(?:on|by|using|via|over|über|anhand(?:\s+(?:von|der))?|per)\s+(?:the\s+|matching\s+|their\s+|common\s+|same\s+|die\s+|der\s+|das\s+|columns?\s+|spalte\s+|field\s+|key\s+)*(?P<names>{NAMES})",
+    re.I,
 )
 _LEFT = re.compile(
-    r"\bleft\b|\b(?:keep(?:ing)?|behalte\w*|also|even|auch)\b[^.;]{0,50}\b(?:without|no|ohne|unmatched|missing)\b|\beven\s+if\b|\bunmatched\b", re.I
+    r"\bleft\b|\b(?:keep(?:ing)?|behalte\w*|also|even|auch)\b[^.;]{0,50}\b(?:without|no|ohne|unmatched|missing)\b|\beven\s+if\b|\bunmatched\b",
+    re.I,
 )
-_DROP_DE = re.compile(rf"(?P<names>{NAMES})\s+(?:bitte\s+)?(?:weglassen|ausblenden|verwerfen|rauslassen)\b|\bspalten?\s+(?P<names2>{NAMES})\s+(?:entfernen|löschen|streichen)", re.I)
+_DROP_DE = re.compile(
+    rf"(?P<names>{NAMES})\s+(?:bitte\s+)?(?:weglassen|ausblenden|verwerfen|rauslassen)\b|\bspalten?\s+(?P<names2>{NAMES})\s+(?:entfernen|löschen|streichen)",
+    re.I,
+)
 _CASE = re.compile(
     rf"\b(?:upper-?\s?case|lower-?\s?case|trim|capitali[sz]e)\s+(?:the\s+|column\s+|of\s+)*(?P<names>{NAMES})"
-    rf"|\b(?:make|convert|turn|put|set)\s+(?:the\s+|column\s+)*(?P<names2>{NAMES})\s+(?:to\s+|in\s+|into\s+|all\s+)*(?P<case>upper|lower)\s?-?case", re.I
+    rf"|\b(?:make|convert|turn|put|set)\s+(?:the\s+|column\s+)*(?P<names2>{NAMES})\s+(?:to\s+|in\s+|into\s+|all\s+)*(?P<case>upper|lower)\s?-?case",
+    re.I,
 )
 _ADD = re.compile(
-    rf"\b(?:add|compute|calculate|derive|berechne?n?|ergänze?n?)\s+(?:a\s+|the\s+|new\s+|another\s+|die\s+|eine\s+|neue\s+)*(?:column\s+|field\s+|spalte\s+)?(?:called\s+|named\s+|namens\s+)?(?P<name>{_N})\s*(?:,?\s*(?:which|that)\s+is|as|=|:|from|computed\s+as|is|being|als|aus)\s+(?:the\s+product\s+of\s+)?(?P<left>{_N})\s*(?P<op>times|multiplied\s+by|plus|minus|divided\s+by|\*|\+|-|/|mal|geteilt\s+durch)\s*(?P<right>{_N}|\d+(?:\.\d+)?)", re.I
+    rf"\b(?:add|compute|calculate|derive|berechne?n?|ergänze?n?)\s+(?:a\s+|the\s+|new\s+|another\s+|die\s+|eine\s+|neue\s+)*(?:column\s+|field\s+|spalte\s+)?(?:called\s+|named\s+|namens\s+)?(?P<name>{_N})\s*(?:,?\s*(?:which|that)\s+is|as|=|:|from|computed\s+as|is|being|als|aus)\s+(?:the\s+product\s+of\s+)?(?P<left>{_N})\s*(?P<op>times|multiplied\s+by|plus|minus|divided\s+by|\*|\+|-|/|mal|geteilt\s+durch)\s*(?P<right>{_N}|\d+(?:\.\d+)?)",
+    re.I,
 )
-_SUM_WORDS = {"sum": "sum", "total": "sum", "summe": "sum", "gesamt": "sum", "average": "avg", "avg": "avg", "mean": "avg", "durchschnitt": "avg", "durchschnittliche": "avg", "durchschnittlicher": "avg", "durchschnittlichen": "avg", "maximum": "max", "max": "max", "highest": "max", "largest": "max", "minimum": "min", "min": "min", "lowest": "min", "smallest": "min", "maximale": "max", "minimale": "min"}
+_SUM_WORDS = {
+    "sum": "sum",
+    "total": "sum",
+    "summe": "sum",
+    "gesamt": "sum",
+    "average": "avg",
+    "avg": "avg",
+    "mean": "avg",
+    "durchschnitt": "avg",
+    "durchschnittliche": "avg",
+    "durchschnittlicher": "avg",
+    "durchschnittlichen": "avg",
+    "maximum": "max",
+    "max": "max",
+    "highest": "max",
+    "largest": "max",
+    "minimum": "min",
+    "min": "min",
+    "lowest": "min",
+    "smallest": "min",
+    "maximale": "max",
+    "minimale": "min",
+}
 _MEASURE = re.compile(
-    rf"(?:(?P<label>{_N})\s*\(\s*)?\b(?:(?P<count>number\s+of|count\s+of|how\s+many|count(?:ing)?|anzahl(?:\s+(?:der|von))?|wie\s+viele)\s+(?:the\s+|der\s+|die\s+)?(?P<what>{_N})|(?P<fn>{'|'.join(_SUM_WORDS)})\s+(?:of\s+|von\s+|der\s+|des\s+|the\s+|über\s+)*(?P<col>{_N})(?!\s*(?:times\b|mal\b|multiplied|minus\b|plus\b|[*/+])))(?:\s+(?:as|als)\s+(?P<alias>{_N}))?", re.I
+    rf"(?:(?P<label>{_N})\s*\(\s*)?\b(?:(?P<count>number\s+of|count\s+of|how\s+many|count(?:ing)?|anzahl(?:\s+(?:der|von))?|wie\s+viele)\s+(?:the\s+|der\s+|die\s+)?(?P<what>{_N})|(?P<fn>{'|'.join(_SUM_WORDS)})\s+(?:of\s+|von\s+|der\s+|des\s+|the\s+|über\s+)*(?P<col>{_N})(?!\s*(?:times\b|mal\b|multiplied|minus\b|plus\b|[*/+])))(?:\s+(?:as|als)\s+(?P<alias>{_N}))?",
+    re.I,
 )
-_GROUP = re.compile(rf"\b(?:grouped\s+by|group\s+by|per|for\s+each|for\s+every|by|je|pro|gruppiert\s+nach|nach)\s+(?:the\s+|each\s+|der\s+)?(?P<names>{NAMES})", re.I)
+_GROUP = re.compile(
+    rf"\b(?:grouped\s+by|group\s+by|per|for\s+each|for\s+every|by|je|pro|gruppiert\s+nach|nach)\s+(?:the\s+|each\s+|der\s+)?(?P<names>{NAMES})",
+    re.I,
+)
 _WARN = re.compile(r"\b(?:warn(?:ing)?|only\s+report|just\s+tell|nur\s+warnen|warnung|warnen)\b", re.I)
 
 
@@ -168,8 +231,8 @@ def _merged(steps: Sequence[Step]) -> tuple[Step, ...]:
             columns = {**before.config["columns"], **step.config["columns"]}
             found[found.index(before)] = Step({**before.config, "columns": columns}, before.start, step.end)
         elif before and kind == "drop":
-            columns = list(dict.fromkeys([*before.config["columns"], *step.config["columns"]]))
-            found[found.index(before)] = Step({**before.config, "columns": columns}, before.start, step.end)
+            names = list(dict.fromkeys([*before.config["columns"], *step.config["columns"]]))
+            found[found.index(before)] = Step({**before.config, "columns": names}, before.start, step.end)
         elif before and kind == "filter":
             where = f"{before.config['where']} and {step.config['where']}"
             if step.config["where"] not in before.config["where"]:
@@ -200,8 +263,14 @@ def _is_name(name: str) -> bool:
 def _names(match: re.Match[str], *groups: str) -> list[str]:
     for group in groups:
         if match.groupdict().get(group):
-            return names_in(match[group])
+            found = names_in(match[group])
+            if len(found) > 1 and found[-1].lower() in COLUMNS and _GOES_ON.match(match.string, match.end(group)):
+                found.pop()  # "hash the email and total the amount": a verb, no column
+            return found
     return []
+
+
+_GOES_ON = re.compile(r"\s+(?:the|of|up|per|it|them|die|der|das|den)\b", re.I)
 
 
 def _transforms(text: str, found: Sequence[Extracted], reserved: set[str]) -> Iterator[Step]:
@@ -213,9 +282,9 @@ def _transforms(text: str, found: Sequence[Extracted], reserved: set[str]) -> It
                 yield Step({"type": "rename", "columns": pairs}, *match.span())
     for match in _DROP.finditer(text):
         names = _names(match, "names", "names2")
-        if names and match["names"]:
-            yield Step({"type": "drop", "columns": names}, *match.span())
-        elif names and (len(names) > 1 or "_" in names[0] or re.search(r"(?:column|spalte|field)", match.group(), re.I)):
+        if (names and match["names"]) or (
+            names and (len(names) > 1 or "_" in names[0] or re.search(r"(?:column|spalte|field)", match.group(), re.I))
+        ):
             yield Step({"type": "drop", "columns": names}, *match.span())
     for match in _DROP_DE.finditer(text):
         names = names_in(match["names"] or match["names2"], tail=True)
@@ -231,13 +300,22 @@ def _transforms(text: str, found: Sequence[Extracted], reserved: set[str]) -> It
             yield Step({"type": "select", "columns": names}, *match.span())
     for match in _DEDUPLICATE.finditer(text):
         names = [name for name in _names(match, "names") if name.lower() not in reserved]
-        if not names and not re.search(r"\b(?:rows?|records?|zeilen|duplicates?|duplikate|dubletten|dedup\w*|doppelte\w*|doubled?s?)\b", match.group(), re.I):
+        if not names and not re.search(
+            r"\b(?:rows?|records?|zeilen|duplicates?|duplikate|dubletten|dedup\w*|doppelte\w*|doubled?s?)\b",
+            match.group(),
+            re.I,
+        ):
             continue
         config: dict[str, Any] = {"type": "deduplicate"}
         if names:
             config["keys"] = names
         latest = _LATEST.search(text, match.start())
-        if latest and _is_name(latest["name"]) and latest.start() < match.end() + 60 and _bare(latest["name"]) not in names:
+        if (
+            latest
+            and _is_name(latest["name"])
+            and latest.start() < match.end() + 60
+            and _bare(latest["name"]) not in names
+        ):
             config["order_by"] = f"{_bare(latest['name'])} desc"
         yield Step(config, *match.span())
     for match in _CAST.finditer(text):
@@ -246,17 +324,25 @@ def _transforms(text: str, found: Sequence[Extracted], reserved: set[str]) -> It
             yield Step({"type": "cast", "columns": dict.fromkeys(names, type_)}, *match.span())
     for pattern in (_MASK, _MASK_DE):
         for match in pattern.finditer(text):
-            names = names_in(match["names"], tail=pattern is _MASK_DE)
+            names = names_in(match["names"], tail=True) if pattern is _MASK_DE else _names(match, "names")
             how = match["how"].lower()
             if names and not _is_key_phrase(text, match):
-                method = "hash" if how.startswith(("hash", "gehash", "pseud", "anony")) else "redact" if how.startswith(("redact", "blank", "schw")) else "hash"
+                method = (
+                    "hash"
+                    if how.startswith(("hash", "gehash", "pseud", "anony"))
+                    else "redact"
+                    if how.startswith(("redact", "blank", "schw"))
+                    else "hash"
+                )
                 after = text[match.end() : match.end() + 40].lower()
                 if "last" in after or "letzte" in after or "partial" in after or "teilweise" in after:
                     method = "partial"
                 yield Step({"type": "mask", "columns": dict.fromkeys(names, method)}, *match.span())
     for match in _FILL.finditer(text):
         if _is_name(match["name"]) and _FILL_GUARD.search(match.group()):
-            yield Step({"type": "fill_null", "columns": {_bare(match["name"]): _json_value(match["value"])}}, *match.span())
+            yield Step(
+                {"type": "fill_null", "columns": {_bare(match["name"]): _json_value(match["value"])}}, *match.span()
+            )
     for match in _SORT.finditer(text):
         names = _names(match, "names")
         way = (match["way"] or "").lower()
@@ -295,7 +381,10 @@ def _filters(text: str) -> Iterator[Step]:
         values = [_bare(value) for value in re.findall(rf"[{_Q}]?\w+[{_Q}]?", match["values"])]
         values = [value for value in values if value.lower() not in ("or", "and", "oder", "und")]
         if _is_name(match["name"]) and len(values) > 1:
-            yield Step({"type": "filter", "where": f"{_bare(match['name'])} in ({', '.join(map(_literal, values))})"}, *match.span())
+            yield Step(
+                {"type": "filter", "where": f"{_bare(match['name'])} in ({', '.join(map(_literal, values))})"},
+                *match.span(),
+            )
     taken: list[tuple[int, int]] = []
     for match in _IS_NOT_NULL.finditer(text):
         if _is_name(match["name"]):
@@ -303,7 +392,11 @@ def _filters(text: str) -> Iterator[Step]:
             yield Step({"type": "filter", "where": f"{_bare(match['name'])} is not null"}, *match.span())
     for match in _NOT_NULL_ROWS.finditer(text):
         name = match["name"] or match["name2"]
-        dropping = match["name"] or re.search(r"(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|entfern|ignorier|überspring)\w*\s+(?:all\s+|the\s+|any\s+|alle\s+|die\s+)*$", text[: match.start()], re.I)
+        dropping = match["name"] or re.search(
+            r"(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|entfern|ignorier|überspring)\w*\s+(?:all\s+|the\s+|any\s+|alle\s+|die\s+)*$",
+            text[: match.start()],
+            re.I,
+        )
         if dropping and _is_name(name):
             taken.append(match.span())
             yield Step({"type": "filter", "where": f"{_bare(name)} is not null"}, *match.span())
@@ -351,7 +444,9 @@ def _comparison(match: re.Match[str], *, negate: bool) -> str | None:
     return f"{name} {operator} {_literal(word)}"
 
 
-_NO_VALUES = frozenset("at least most more less than greater set present unique never always in either between older newer positive negative above below".split())
+_NO_VALUES = frozenset(
+    "at least most more less than greater set present unique never always in either between older newer positive negative above below".split()
+)
 
 
 def _literal(text: str) -> str:
@@ -379,7 +474,9 @@ def _checks(text: str, found: Sequence[Extracted]) -> Iterator[Step]:
     for match in _MUST_RANGE.finditer(text):
         if _is_name(match["name"]):
             limits = {"min": _json_value(match["min"]), "max": _json_value(match["max"])}
-            yield Step({"type": "range", "column": _bare(match["name"]), **limits, **_severity(text, match)}, *match.span())
+            yield Step(
+                {"type": "range", "column": _bare(match["name"]), **limits, **_severity(text, match)}, *match.span()
+            )
     for match in _MUST_MIN.finditer(text):
         if not _is_name(match["name"]):
             continue
@@ -402,7 +499,10 @@ def _checks(text: str, found: Sequence[Extracted]) -> Iterator[Step]:
         values = [_bare(value) for value in re.findall(rf"[{_Q}]?\w+[{_Q}]?", match["values"])]
         values = [value for value in values if value.lower() not in ("or", "and", "oder", "und", "be")]
         if _is_name(match["name"]) and len(values) > 1 and not set(map(str.lower, values)) & STOPWORDS:
-            yield Step({"type": "accepted_values", "column": _bare(match["name"]), "values": values, **_severity(text, match)}, *match.span())
+            yield Step(
+                {"type": "accepted_values", "column": _bare(match["name"]), "values": values, **_severity(text, match)},
+                *match.span(),
+            )
     for one in found:
         if one.kind == "number" and one.role == "min_rows":
             yield Step({"type": "row_count", "min": one.value}, one.start, one.end)
@@ -433,7 +533,16 @@ def _aggregates(text: str) -> Iterator[Step]:
         measures = [match for match in _MEASURE.finditer(part) if _is_measure(match)]
         if not measures:
             continue
-        groups = [match for match in _GROUP.finditer(part) if names_in(match["names"]) and not re.search(r"(?:sort\w*|order(?:ed)?|upsert|merge|dedup\w*|join\w*|key\w*|limit\w*|partition\w*|increment\w*|divided|multiplied)\s+(?:\w+\s+){0,3}$", part[: match.start()], re.I)]
+        groups = [
+            match
+            for match in _GROUP.finditer(part)
+            if names_in(match["names"])
+            and not re.search(
+                r"(?:sort\w*|order(?:ed)?|upsert|merge|dedup\w*|join\w*|key\w*|limit\w*|partition\w*|increment\w*|divided|multiplied)\s+(?:\w+\s+){0,3}$",
+                part[: match.start()],
+                re.I,
+            )
+        ]
         if not groups:
             continue
         group = groups[0]
@@ -443,15 +552,23 @@ def _aggregates(text: str) -> Iterator[Step]:
             label = _bare(match["alias"] or match["label"] or "")
             if match["count"]:
                 what = _bare(match["what"])
-                columns[label if label and _is_name(label) else what if _is_name(what) and what not in keys else "count"] = "count(*)"
+                columns[
+                    label if label and _is_name(label) else what if _is_name(what) and what not in keys else "count"
+                ] = "count(*)"
             else:
                 function, column = _SUM_WORDS[match["fn"].lower()], _bare(match["col"])
                 if not _is_name(column) or column in keys:
                     continue
-                columns[label if label and _is_name(label) else f"{'total' if function == 'sum' else function}_{column}"] = f"{function}({column})"
+                columns[
+                    label if label and _is_name(label) else f"{'total' if function == 'sum' else function}_{column}"
+                ] = f"{function}({column})"
         if columns:
             spans = [(one.start(), one.end()) for one in (*measures, group)]
-            yield Step({"type": "aggregate", "group_by": keys, "columns": columns}, base + min(s for s, _ in spans), base + max(e for _, e in spans))
+            yield Step(
+                {"type": "aggregate", "group_by": keys, "columns": columns},
+                base + min(s for s, _ in spans),
+                base + max(e for _, e in spans),
+            )
             return
 
 
@@ -465,7 +582,15 @@ def _derived(text: str) -> Iterator[Step]:
     for match in _CASE.finditer(text):
         names = _names(match, "names", "names2")
         word = (match["case"] or match.group().split()[0]).lower()
-        function = "trim" if word.startswith("trim") else "lower" if word.startswith("lower") else "upper" if word.startswith("upper") else ""
+        function = (
+            "trim"
+            if word.startswith("trim")
+            else "lower"
+            if word.startswith("lower")
+            else "upper"
+            if word.startswith("upper")
+            else ""
+        )
         if names and function:
             yield Step({"type": "derive", "columns": {name: f"{function}({name})" for name in names}}, *match.span())
     for match in _ADD.finditer(text):

@@ -63,7 +63,15 @@ def names_in(text: str, *, plain: bool = False, tail: bool = False) -> list[str]
                 found = []
                 continue
             break
-        if not plain and found and "_" in found[0] and "_" not in name and part[0] not in _QUOTES and "," not in text and len(name) > 12:
+        if (
+            not plain
+            and found
+            and "_" in found[0]
+            and "_" not in name
+            and part[0] not in _QUOTES
+            and "," not in text
+            and len(name) > 12
+        ):
             break
         found.append(name)
     return found

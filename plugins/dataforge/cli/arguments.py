@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _format(plan)
 
     _ledger_commands(commands)
+    _authoring_commands(commands)
     _deploying_commands(commands)
 
     components = _command(commands, "environment", "components", "list the components, or describe one")
@@ -117,6 +118,62 @@ def _ledger_commands(commands: argparse._SubParsersAction) -> None:  # type: ign
         parser.add_argument(
             "--limit", type=_positive, default=1000, metavar="N", help="at most so many (default: 1000)"
         )
+
+
+def _authoring_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    author = _command(commands, "authoring", "author", "make a config from a request in plain words")
+    author.add_argument(
+        "request", metavar="REQUEST", help="what is wanted, in English or German; - reads it from input"
+    )
+    author.add_argument(
+        "--param", action="append", default=[], type=_param, metavar="KEY=VALUE",
+        help="a value that must stand in the config, by key (schedule=@daily) or JSON pointer; repeatable",
+    )  # fmt: skip
+    author.add_argument(
+        "--mode", choices=("ask", "plan", "edit"), default="edit", help="answer, plan or write a config"
+    )
+    author.add_argument("--name", metavar="NAME", help="file in the configs folder; the dag_id's when not given")
+    author.add_argument("--rows", action="store_true", help="sample rows may be shown to the model, masked")
+    author.add_argument("--live", action="store_true", help="ask the sources for their columns first")
+    author.add_argument("--build", action="store_true", help="let Airflow build the DAG before anything is written")
+    _model(author)
+    _yes(author)
+
+    refine = _command(commands, "authoring", "refine", "change a config as a request in plain words says")
+    refine.add_argument("path", type=Path, metavar="CONFIG")
+    refine.add_argument("request", metavar="REQUEST")
+    refine.add_argument("--param", action="append", default=[], type=_param, metavar="KEY=VALUE", help="as for author")
+    _model(refine)
+    _yes(refine)
+
+    explain = _command(
+        commands, "authoring", "explain", "say in plain words what a config, finding or failed run means"
+    )
+    explain.add_argument("path", nargs="?", type=Path, metavar="CONFIG")
+    explain.add_argument("--finding", metavar="CODE", help="explain this finding's code")
+    explain.add_argument("--run", nargs=2, metavar=("DAG_ID", "RUN_ID"), help="explain why this run failed")
+    explain.add_argument("--diff", type=Path, metavar="OTHER", help="explain what OTHER changes of CONFIG")
+    explain.add_argument("--language", default="English", help="language of a model's wording (default: English)")
+    _model(explain)
+
+    chat = _command(commands, "authoring", "chat", "write and change a config in a conversation")
+    chat.add_argument("path", nargs="?", type=Path, metavar="CONFIG", help="the config to begin with; a new one else")
+    _model(chat)
+
+    models = _command(commands, "authoring", "models", "list the language models that can be used")
+    _format(models)
+
+    usage = _command(commands, "authoring", "usage", "show what language models used: calls, tokens, cost")
+    usage.add_argument("--actor", metavar="NAME", help="only of this person")
+    usage.add_argument("--since", type=_instant, metavar="INSTANT", help="only since then")
+    _format(usage)
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="MODEL", help="model, or connection/model; the settings' own when not given")
+    parser.add_argument("--no-model", action="store_true", help="do only what needs no language model")
+    parser.add_argument("--no-cache", action="store_true", help="ask the model anew")
+    _format(parser)
 
 
 def _deploying_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

@@ -181,6 +181,11 @@ class Outgoing:
         self._error: Exception | None = None
 
     @property
+    def rejected(self) -> int:
+        """How many rows the sieve took out so far."""
+        return len(self._sieve.rejects) if self._sieve is not None else 0
+
+    @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of the stream."""
         import pyarrow as pa

@@ -183,7 +183,7 @@ class _Attempt:
         if record and self._is_done(record, target):
             db.rollback()
             return _report_of(record, target)
-        self._compare_cursor(state, target)
+        self._compare_cursor(state, target, ledger)
         if db.transactional_ddl and db.target(config.table).columns != target.columns:
             raise ConflictError(f"table {target} was changed by another load meanwhile; it is planned anew")
         if db.transactional_ddl:
@@ -268,7 +268,7 @@ class _Attempt:
         same = self.context.digest is not None and record.digest == self.context.digest
         return same and record.undone_at is None and target.columns is not None
 
-    def _compare_cursor(self, state: State, target: Target) -> None:
+    def _compare_cursor(self, state: State, target: Target, ledger: LedgerTables) -> None:
         step = self.context.cursor
         if step is None or step.expected is None:
             return
@@ -277,6 +277,20 @@ class _Attempt:
                 f"fenced off: the cursor of {target} moved since these records were read, by another run; nothing was "
                 "written. Clear the extract task to read again"
             )
+        if (
+            target.columns is None
+            and step.mode == "advance"
+            and step.before
+            and self._cursor_is_of_a_load(state, ledger)
+        ):
+            raise TerminalError(
+                f"table {target} is gone, and its cursor stands where the last load left it: only newer records would "
+                "come back. Run `dataforge cursor reset` to read all, or `dataforge cursor set` to go on from a value"
+            )
+
+    def _cursor_is_of_a_load(self, state: State, ledger: LedgerTables) -> bool:
+        newest = next(iter(ledger.loads(1)), None)
+        return newest is not None and newest.undone_at is None and (newest.cursor or {}).get("after") == state.cursor
 
     def _needs_stage(self, db: Tables, disposition: str, plan: ColumnPlan, *, small: bool) -> bool:
         """Whether rows are looked at or cast in the database before they go in, or locks would be held long."""
@@ -403,7 +417,10 @@ class _Attempt:
                 raise TransientError(f"stage table {stage.table} holds {found} rows of {stage.rows}; loading again")
         if disposition.startswith("merge"):
             assert stage is not None
-            return work.merge(stage)
+            rejected = bool(sent.rejected) or any(True for _ in self.context.rejects)
+            if rejected and self.config.missing_rows == "delete":
+                plan.notes.append("records were set aside, so rows that seem to be missing were kept")
+            return work.merge(stage, rejected=rejected)
         counts = Counts()
         into = work.target
         if disposition == "replace":

@@ -71,6 +71,7 @@ class Dispositions:
     ) -> None:
         self.db, self.config, self.target, self.ledger = db, config, target, ledger
         self.number, self.now = number, now
+        self.keep_missing = False
         self.quote = db.quote
         self.into = db.quoted(target)
 
@@ -123,9 +124,13 @@ class Dispositions:
         select = f"select {values} from {stage.table} s {where}".strip()
         return self.db.insert(into or self.target, names, select, stage.rows)
 
-    def merge(self, stage: Stage) -> Counts:
-        """Merge the stage table by the config's strategy, after its keys were guarded."""
+    def merge(self, stage: Stage, *, rejected: bool = False) -> Counts:
+        """Merge the stage table by the config's strategy, after its keys were guarded.
+
+        Where records were `rejected`, rows that seem to be missing stay: theirs would be among them.
+        """
         counts = Counts(rejects=self.guard_keys(stage))
+        self.keep_missing = rejected or bool(counts.rejects)
         strategy = {"upsert": self._upsert, "delete_insert": self._delete_insert, "scd2": self._scd2}
         strategy[self.config.merge_strategy](stage, counts)
         return counts
@@ -139,7 +144,7 @@ class Dispositions:
         if stage.flag:
             counts.deleted += self.db.run(
                 f"delete from {self.into} where exists (select 1 from {stage.table} s where "
-                f"{self._match(keys, stage, self.into)} and {stage.flag})"
+                f"{self._match(keys, stage, self.into)} and {stage.flag}{self._not_older(stage, self.into)})"
             )
         key_columns = {self.target.name_of(key) for key in keys}
         others = [name for name in stage.values if self.target.name_of(name) not in key_columns]
@@ -151,6 +156,7 @@ class Dispositions:
             differs = " or ".join(self._differs(name, stage) for name in changed)
             counts.updated += self.db.run(
                 f"update {self.into} as t set {sets} from {stage.table} s where {match} and {present} and ({differs})"
+                f"{self._not_older(stage)}"
             )
         counts.inserted += self.insert(
             stage,
@@ -170,7 +176,7 @@ class Dispositions:
         statement = Upsert(
             f"(select * from {stage.table} s where {present})",
             match,
-            " or ".join(self._differs(name, stage) for name in changed),
+            f"({' or '.join(self._differs(name, stage) for name in changed)}){self._not_older(stage)}",
             {self.quote(name): stage.values[name] for name in others},
             {self.quote(name): value for name, value in stage.values.items()},
         )
@@ -192,6 +198,8 @@ class Dispositions:
         counts.inserted += self.insert(stage, f"where not ({stage.flag})" if stage.flag else "")
 
     def _delete_missing(self, stage: Stage, keys: Sequence[str]) -> int:
+        if self.keep_missing:
+            return 0
         self._guard_missing(stage, int(self.db.rows(f"select count(*) from {self.into}")[0][0]))
         return self.db.run(
             f"delete from {self.into} where not exists (select 1 from {stage.table} s where "
@@ -229,7 +237,7 @@ class Dispositions:
                 f"update {self.into} as t {close} from {stage.table} s "
                 f"where t.{valid_to} is null and {match} and ({' or '.join(differs)})"
             )
-        if self.config.missing_rows == "delete":
+        if self.config.missing_rows == "delete" and not self.keep_missing:
             # those that were just closed have a record
             still = int(self.db.rows(f"select count(*) from {self.into} where {valid_to} is null")[0][0])
             self._guard_missing(stage, counts.updated + still)
@@ -247,6 +255,15 @@ class Dispositions:
             f"(select 1 from {self.into} t where {match} and t.{valid_to} is null)",
             stage.rows,
         )
+
+    def _not_older(self, stage: Stage, alias: str = "t") -> str:
+        """Return SQL that leaves rows alone which are newer, by `latest_by`, than the record that comes for them."""
+        name = self.config.latest_by
+        own = self.target.name_of(name) if name else None
+        if name is None or own is None or self.target.column(own) is None:
+            return ""
+        there = f"{alias}.{self.quote(own)}"
+        return f" and ({there} is null or {stage.value(self.target, name)} >= {there})"
 
     def _differs(self, name: str, stage: Stage) -> str:
         column = self.target.column(name)

@@ -225,16 +225,17 @@ class FileLoad:
     def _fence(self, manifest: Manifest) -> None:
         step, context = self.context.cursor, self.context
         record = manifest.standing(self.pipeline, context.run_key)
-        if step is None or step.mode != "advance":
+        if step is None or step.expected is None:
             return
         if record is not None and record.digest == context.digest:
             return  # the same records again, whose data were lost
-        if (manifest.state(self.pipeline).cursor or {}) != cursor_to_json(step.before):
+        if (manifest.state(self.pipeline).cursor or {}) != cursor_to_json(step.expected):
             raise FencedError(
                 f"fenced off: the cursor of {context.dag_id!r} for {self.book.place.url} was moved since these records "
                 "were read; they are read again"
             )
-        if record is not None and (record.cursor or {}).get("mode") == "advance" and record.rows:
+        advances = step.mode == "advance" and (record is not None and (record.cursor or {}).get("mode") == "advance")
+        if advances and record is not None and record.rows:
             raise FencedError(
                 f"fenced off: run {context.run_id!r} was loaded before, and these are records after its own; they are "
                 "read again within its bounds"

@@ -304,8 +304,8 @@ class PostgresTables:
         self.run(f"create table {self.quoted(new)} (like {self.quoted(target)} including all)")
         grants = self.session.rows(
             "select privilege_type::text, "
-             "case when grantee = 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end, is_grantable "
-             "from pg_class, aclexplode(relacl) where oid = $1::oid and grantee <> relowner",
+            "case when grantee = 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end, is_grantable "
+            "from pg_class, aclexplode(relacl) where oid = $1::oid and grantee <> relowner",
             (target.oid,),
         )
         for right, grantee, grantable in grants:

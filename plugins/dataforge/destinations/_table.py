@@ -65,7 +65,8 @@ class TableConfig(DestinationConfig):
     )
     latest_by: ColumnName | None = Field(
         default=None,
-        description="Column by which the last of several records of a key is found; their order when not set.",
+        description="Column by which the last of several records of a key is found; their order when not set. Upsert "
+        "leaves a row alone that is newer by it than the record that comes.",
         examples=["updated_at"],
     )
     run_column: ColumnName | None = Field(

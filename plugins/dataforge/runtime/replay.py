@@ -81,7 +81,7 @@ def replay(
     ):
         parts: list[Path] = []
         aside: list[Path] = []
-        for number, group in enumerate(_groups(config, letters)):
+        for number, group in enumerate(_groups(config, once_each(letters))):
             folder = scratch / f"group-{number}"
             folder.mkdir()
             made, found = _through(config, con, group, folder, context)
@@ -149,6 +149,19 @@ def _adding(config: PipelineConfig, index: int) -> PipelineConfig:
             "dead_letters": DeadLetters(max_share=1, max_rows=1_000_000),
         }
     )
+
+
+def once_each(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Return the letters without those that tell of a record again, as a backfill or another full read does.
+
+    A record counts as often as the run that rejected it most often did so: twins within a run are two records.
+    """
+    by_record: dict[tuple[str, int, str, str], dict[str, list[DeadLetter]]] = {}
+    for letter in letters:
+        reject = letter.reject
+        runs = by_record.setdefault((reject.stage, reject.step, reject.source, reject.record), {})
+        runs.setdefault(letter.run_id, []).append(letter)
+    return [letter for runs in by_record.values() for letter in max(runs.values(), key=len)]
 
 
 def _groups(config: PipelineConfig, letters: Sequence[DeadLetter]) -> Iterator[_Group]:

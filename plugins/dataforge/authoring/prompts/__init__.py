@@ -99,7 +99,12 @@ def language() -> str:
     from dataforge.authoring.catalogue import components
 
     lines = []
-    for title, kind in (("Sources", "source"), ("Transforms", "transform"), ("Checks", "check"), ("Destinations", "destination")):
+    for title, kind in (
+        ("Sources", "source"),
+        ("Transforms", "transform"),
+        ("Checks", "check"),
+        ("Destinations", "destination"),
+    ):
         lines.append(f"{title}:")
         lines += [f"- {one.type}: {one.signature}" for one in components(kind)]
     return "\n".join(lines)
