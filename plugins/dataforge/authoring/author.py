@@ -92,6 +92,24 @@ def author(
     return work.draft()
 
 
+def _settle_disposition(config: dict[str, Any]) -> bool:
+    """Say how rows are written where neither request nor answer did: by key, added to a folder, else in place."""
+    target = config.get("destination")
+    if not isinstance(target, dict) or "write_disposition" in target:
+        return False
+    source = config.get("source")
+    reads_new = isinstance(source, dict) and "cursor_field" in source
+    value = (
+        "merge"
+        if target.get("primary_key")
+        else "append"
+        if reads_new or str(target.get("path", "")).endswith("/")
+        else "replace"
+    )
+    config["destination"] = {**target, "write_disposition": value}
+    return True
+
+
 def _is_local(end: Mapping[str, Any]) -> bool:
     """Return whether a source is a file of this deployment, which may always be asked for its columns."""
     path = end.get("path")
@@ -169,11 +187,16 @@ class _Work:
                 notes += [*completion.notes, *([completion.problem] if completion.problem else [])]
                 trace.append(_turn("author", completion, prompt, f"answered after {len(shown)} examples"))
         except GatewayError as error:
-            hint = "what can be read from the request without a model was done; try again, or name another model"
-            findings = (Finding("model-away", "warning", str(error), Path("request"), 1, 1, "", hint),)
+            # an error: a config with a part of the request left out must not be written as if it were all of it
+            hint = "only what can be read from the request without a model was done; try again, or name another model"
+            findings = (Finding("model-away", "error", str(error), Path("request"), 1, 1, "", hint),)
             notes.append(str(error))
         config, left_out = settle(self.request, answer, grounds, self.found, self.catalogue)
         notes += left_out
+        if _settle_disposition(config):
+            assumed.append(
+                Assumption("/destination/write_disposition", config["destination"]["write_disposition"], "not said")
+            )
         candidate = check(config)
         if trace:
             trace[0] = replace(trace[0], after=candidate.findings)

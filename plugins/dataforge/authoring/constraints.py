@@ -167,13 +167,28 @@ def shared_schema() -> dict[str, Any]:
 @cache
 def _shared() -> dict[str, Any]:
     whole = json_schema()
+    defs = copy.deepcopy(whole["$defs"])
+    for definition in defs.values():  # what may be one or several is asked for in one of both ways: unions are counted
+        properties = definition.get("properties", {})
+        for key in _RARE & set(properties):
+            del properties[key]
+        if "path" in properties:
+            properties["path"] = {"type": "string"}
     return {
         "type": "object",
-        "properties": {key: whole["properties"][key] for key in ANSWERED},
+        "properties": {
+            **{key: whole["properties"][key] for key in ANSWERED if key != "destination"},
+            "destination": {"$ref": f"#/$defs/{_BASE['destination']}"},
+        },
         "required": ["transforms", "checks", "destination"],
         "additionalProperties": False,
-        "$defs": whole["$defs"],
+        "$defs": defs,
     }
+
+
+_RARE = frozenset(
+    {"schema_contract", "ledger_schema", "stage_above", "statement_timeout", "lock_timeout", "total_timeout"}
+)
 
 
 def source_names(ends: Sequence[End]) -> list[str]:

@@ -56,18 +56,18 @@ _OWNER = re.compile(
 )
 _DISPOSITIONS: tuple[tuple[str, str, str], ...] = (
     (
-        r"scd[\s-]*(?:type[\s-]*)?(?:2|ii|two)|slowly[\s-]+changing|type[\s-]*2\s+(?:history|dimension)|(?:keep(?:s|ing)?|track(?:s|ing)?|preserv(?:e|ing)|retain(?:s|ing)?)\s+(?:the\s+|a\s+|full\s+|all\s+|every\s+|its\s+|their\s+|whole\s+)*(?:change\s+)?(?:history|versions?|old\s+versions?|changes\s+over\s+time)|histori(?:si|z)(?:e|ier|ing)\w*|with\s+(?:full\s+)?history\b|mit\s+(?:voller\s+)?historie|(?:historie|alte\s+(?:stände|versionen)|alle\s+versionen)\s+(?:behalten|aufbewahren|erhalten|führen|mitführen)|versionier\w+",
+        r"remember(?:s|ing)?\s+(?:every|all|each)\s+(?:the\s+)?(?:change|version|state)\w*|every\s+change\s+(?:is\s+)?(?:kept|remembered|recorded)|scd[\s-]*(?:type[\s-]*)?(?:2|ii|two)|slowly[\s-]+changing|type[\s-]*2\s+(?:history|dimension)|(?:keep(?:s|ing)?|track(?:s|ing)?|preserv(?:e|ing)|retain(?:s|ing)?)\s+(?:the\s+|a\s+|full\s+|all\s+|every\s+|its\s+|their\s+|whole\s+)*(?:change\s+)?(?:history|versions?|old\s+versions?|changes\s+over\s+time)|histori(?:si|z)(?:e|ier|ing)\w*|with\s+(?:full\s+)?history\b|mit\s+(?:voller\s+)?historie|(?:historie|alte\s+(?:stände|versionen)|alle\s+versionen)\s+(?:behalten|aufbewahren|erhalten|führen|mitführen)|versionier\w+",
         "merge",
         "scd2",
     ),
     (r"delete[\s_-]+(?:and[\s_-]+)?(?:re)?-?insert", "merge", "delete_insert"),
     (
-        r"upsert(?:s|ed|ing)?|merg(?:e|es|ed|ing)|insert\s+or\s+update|update\s+or\s+insert|updat(?:e|ing)\s+(?:the\s+)?(?:existing|known|changed)|(?:existing|known)\s+(?:rows|records|ones|orders|customers|entries)\s+(?:are\s+|get\s+|should\s+be\s+|must\s+be\s+)?(?:updated|overwritten|brought)|bring(?:s|ing)?\s+\w+(?:\s+\w+)?\s+up\s+to\s+date|zusammenführen|einmischen|(?:bestehende|vorhandene|bekannte|geänderte)\s+(?:zeilen|sätze|datensätze|einträge|\w+)\s+(?:werden\s+|sollen\s+)?(?:aktualisier\w*|überschr\w+)|aktualisier(?:en|t)\s+(?:oder|und)\s+(?:einfüg|ergänz|neu)\w*|abgleichen",
+        r"upsert(?:s|ed|ing)?|(?:keep|stay|hold|keeps)\b[^.;]{0,60}?\bin\s+sync|merg(?:e|es|ed|ing)|insert\s+or\s+update|update\s+or\s+insert|updat(?:e|ing)\s+(?:the\s+)?(?:existing|known|changed)|(?:existing|known)\s+(?:rows|records|ones|orders|customers|entries)\s+(?:are\s+|get\s+|should\s+be\s+|must\s+be\s+)?(?:updated|overwritten|brought)|bring(?:s|ing)?\s+\w+(?:\s+\w+)?\s+up\s+to\s+date|zusammenführen|einmischen|(?:bestehende|vorhandene|bekannte|geänderte)\s+(?:zeilen|sätze|datensätze|einträge|\w+)\s+(?:werden\s+|sollen\s+)?(?:aktualisier\w*|überschr\w+)|aktualisier(?:en|t)\s+(?:oder|und)\s+(?:einfüg|ergänz|neu)\w*|abgleichen",
         "merge",
         "",
     ),
     (
-        r"append(?:s|ed|ing)?|add(?:s|ed|ing)?\s+(?:the\s+)?(?:new\s+|fresh\s+|all\s+)?(?:rows|records|data|them|it|lines)\s+to|add(?:ed)?\s+to\s+the\s+end|pile\s+up|anhäng\w*|anfüg\w*|angehängt|hinzufüg\w*|hinzugefügt|dran(?:hängen|gehängt)|hänge?\s+\w+(?:\s+\w+)?\s+an\b|fortschreib\w*",
+        r"append(?:s|ed|ing)?|(?:just|only|simply|always)\s+add(?:s|ed|ing)?|(?:stick|put|tack|stuck|added?)\s+[^.;]{0,40}?\b(?:to|at|on|onto)\s+the\s+end|never\s+(?:delete|remove|lose|overwrite)\s+(?:any\s+|the\s+)?(?:old|existing|earlier)|hinten\s+(?:dran|anhängen)|add(?:s|ed|ing)?\s+(?:the\s+)?(?:new\s+|fresh\s+|all\s+)?(?:rows|records|data|them|it|lines)\s+to|add(?:ed)?\s+to\s+the\s+end|pile\s+up|anhäng\w*|anfüg\w*|angehängt|hinzufüg\w*|hinzugefügt|dran(?:hängen|gehängt)|hänge?\s+\w+(?:\s+\w+)?\s+an\b|fortschreib\w*",
         "append",
         "",
     ),
@@ -78,12 +78,15 @@ _DISPOSITIONS: tuple[tuple[str, str, str], ...] = (
     ),
 )
 _KEYS = re.compile(
-    rf"\b(?:primary\s+keys?|business\s+keys?|natural\s+keys?|merge\s+keys?|unique\s+keys?|keyed|keys?|match(?:ed|ing)?|identified|identify|primärschlüssel|schlüssel(?:n)?|identifiziert)\b\s*(?:columns?\s+|field\s+|spalten?\s+)?(?:is|are|being|=|:|on|by|ist|sind|über|anhand(?:\s+von)?|durch|nach|the|rows|them|as|auf)*\s*(?:the\s+|der\s+|die\s+|column\s+|columns\s+|spalten?\s+)*(?P<names>{NAMES})",
+    rf"\b(?:primary\s+keys?|business\s+keys?|natural\s+keys?|merge\s+keys?|unique\s+keys?|keyed|keys?|match(?:ed|ing)?|identified|identify|told\s+apart|tell\s+(?:them|rows|\w+)\s+apart|same|unterschieden|primärschlüssel|schlüssel(?:n)?|identifiziert)\b\s*(?:columns?\s+|field\s+|spalten?\s+)?(?:is|are|being|=|:|on|by|ist|sind|über|anhand(?:\s+von)?|durch|nach|the|rows|them|as|auf)*\s*(?:the\s+|der\s+|die\s+|column\s+|columns\s+|spalten?\s+)*(?P<names>{NAMES})",
     re.I,
 )
 _MERGE_BY = re.compile(
     rf"\b(?:upsert(?:s|ed|ing)?|merg(?:e|es|ed|ing)|insert\s+or\s+update|scd[\s-]*(?:type\s*)?2|history|zusammenführen|abgleichen|aktualisier\w+|einmischen)\b[^.;]{{0,60}}?\b(?:by|on|using|via|per|based\s+on|über|anhand(?:\s+(?:von|der|des))?|nach|per)\s+(?:the\s+|its\s+|their\s+|der\s+|die\s+|primary\s+key\s+|key\s+|column\s+|spalte\s+|schlüssel\s+)*(?P<names>{NAMES})",
     re.I,
+)
+_IDENTIFIES = re.compile(
+    rf"\b(?P<names>{NAMES})\s+(?:is|are|ist|sind)?\s*(?:what\s+|the\s+column\s+that\s+|the\s+one\s+that\s+)?(?:identif(?:y|ies)|tells?\s+(?:\w+\s+){{1,3}}apart|(?:is|are)\s+the\s+(?:primary\s+|business\s+|unique\s+)?key|(?:ist|sind)\s+der\s+schlüssel|identifiziert)\b", re.I
 )
 _INCREMENTAL = re.compile(
     r"\b(?:incremental(?:ly)?|inkrementell(?:e[rsnm]?)?|cursor(?:[_ ]field)?|watermark|high[- ]water[- ]mark|(?:only\s+)?(?:the\s+|all\s+)?(?:new|changed|newer|newly\s+\w+|updated|modified|recent)(?:\s*(?:,|and|or|/)\s*\w+)?\s+(?:\w+)|changed\s+since|nur\s+(?:die\s+)?(?:neue[nrs]?|geänderte[nrs]?|neuere[nr]?)(?:\s+(?:und|oder)\s+\w+)?(?:\s+\w+)?|(?:neue|geänderte)(?:\s+(?:und|oder)\s+(?:neue|geänderte))?\s+\w+|deltas?|since\s+(?:the\s+)?last\s+(?:run|load|time)|seit\s+dem\s+letzten\s+(?:lauf|mal|laden)|fortlaufend)\b",
@@ -142,7 +145,7 @@ _NO_CATCHUP = re.compile(
     r"\b(?:no|without|don'?t|do\s+not|kein(?:e|en)?|nicht|ohne)\s+(?:a\s+)?(?:catch[\s-]?up|backfill\w*|nachhol\w*)",
     re.I,
 )
-_SOURCE_WORDS = r"from|(?:rows|records|content|lines)\s+of|(?:zeilen|daten)\s+(?:aus|von)|out\s+of|read(?:s|ing)?|load(?:s|ing)?|fetch(?:es|ing)?|pull(?:s|ing)?|extract(?:s|ing)?|take(?:s)?|import(?:s|ing)?|get(?:s|ting)?|copy|copies|ingest(?:s|ing)?|grab|query|source|aus|von|vom|lies|lese?n?|lade[nt]?|hole?n?|kopiere?n?|quelle|nimm|zieh\w*|importiere?n?|sync(?:s|ing)?|export"
+_SOURCE_WORDS = r"from|(?:rows|records|content|lines)\s+of|(?:zeilen|daten)\s+(?:aus|von)|out\s+of|read(?:s|ing)?|load(?:s|ing)?|fetch(?:es|ing)?|pull(?:s|ing)?|extract(?:s|ing)?|take(?:s)?|import(?:s|ing)?|get(?:s|ting)?|copy|copies|ingest(?:s|ing)?|grab|query|source|aus|von|vom|lies|lese?n?|lade[nt]?|hole?n?|kopiere?n?|quelle|nimm|zieh\w*|importiere?n?|export"
 _TARGET_WORDS = r"into|to|onto|write(?:s)?|writing|store(?:s|d)?|sav(?:e|es|ing)|land(?:s)?|in|put|dump(?:s)?|destination|target|as|nach|ins|in\s+die|in\s+der|in\s+das|schreib\w*|speicher\w*|ablegen|ziel|als|zu|zur|zum|deliver|publish|replace|overwrite|fill|update|refresh|append|upsert|ersetze?|überschreibe?|befülle?"
 _ROLE = re.compile(rf"\b(?:(?P<source>{_SOURCE_WORDS})|(?P<destination>{_TARGET_WORDS}))\b", re.I)
 _TYPES: tuple[tuple[str, str, str], ...] = (
@@ -193,14 +196,17 @@ def role_at(text: str, start: int) -> str:
     """Return "source" or "destination" by the nearest word before a place that says which; "" when none does."""
     sentence = max(text.rfind(mark, 0, start) for mark in (". ", ";", "\n", "! ", "? "))
     before = text[max(sentence + 1, start - 90) : start]
-    nearest = ""
+    nearest, last = "", ""
     for match in _ROLE.finditer(before):
         word = match.group().lower()
         if word in ("in", "as", "als", "zu", "get", "gets", "take") and match.end() < len(before) - 25:
             continue
         if word in ("load", "loads", "loading", "lade", "laden", "ladet", "export") and nearest:
             continue
-        nearest = "source" if match["source"] else "destination"
+        reads = re.match(r"grab|read|fetch|pull|get|tak|extract|hol|lies|les|rows|records|content|lines|zeilen|daten", last, re.I)
+        if word in ("in", "im") and nearest == "source" and reads:
+            continue  # "everything in", "the rows in": still what is read
+        nearest, last = ("source" if match["source"] else "destination"), word
     return nearest
 
 
@@ -340,6 +346,7 @@ _RECORDS = re.compile(
     rf"\b(?:records?|list|liste|items|rows|entries|data|daten|einträge|datensätze|array|results?)\s+(?:of\s+\w+\s+)?(?:is\s+|are\s+|steht\s+|stehen\s+|liegt\s+|liegen\s+|sit\s+|live\s+|comes?\s+)?(?:under|in|inside|unter|at|below|within)\s+(?:the\s+key\s+|the\s+list\s+|key\s+|dem\s+schlüssel\s+)?[{_QUOTE}]?(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)[{_QUOTE}]?",
     re.I,
 )
+_SITS = re.compile(rf"\b(?:they|it|which|rows|records|sie|die)\s+(?:sit|sits|are|live|come|stehen|liegen|is)\s+(?:under|in|inside|unter|below)\s+(?:the\s+key\s+)?[{_QUOTE}]?(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.I)
 _IN_LIST = re.compile(r"\bin\s+the\s+list\s+(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)", re.I)
 _NOT_TABLES = frozenset(f"{_EXTENSIONS}|gz|com|org|net|io|de|ai|dev|local|internal|m|e|g".split("|"))
 _NO_TABLE_NAMES = frozenset(
@@ -394,6 +401,8 @@ def _keys(text: str, taken: Iterable[str] = ()) -> Iterator[Extracted]:
             if names and not primary:
                 primary = True
                 yield Extracted(tuple(names), "primary_key", *match.span("names"), "destination")
+    if not primary and (match := _IDENTIFIES.search(text)):
+        yield Extracted(tuple(names_in(match["names"], tail=True)), "primary_key", *match.span("names"), "destination")
     if cursor := _cursor(text, taken):
         yield cursor
     if late := _LOOKBACK.search(text):
@@ -482,7 +491,7 @@ def _numbers(text: str) -> Iterator[Extracted]:
         if found := re.search(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.I):
             yield Extracted(mark, "text", found.start(), found.end(), "delimiter")
             break
-    for match in (*_RECORDS.finditer(text), *_IN_LIST.finditer(text)):
+    for match in (*_RECORDS.finditer(text), *_IN_LIST.finditer(text), *_SITS.finditer(text)):
         path = match["path"]
         if (
             path.lower() not in STOPWORDS

@@ -149,6 +149,9 @@ def _with_roles(text: str, found: Sequence[Extracted], types: Mapping[str, str])
     read_elsewhere = any(one.kind == "endpoint" or (one.kind == "connection" and one.role == "source") for one in mine)
     if len(at) > 1 and "source" not in roles and not read_elsewhere:
         mine[at[0]] = replace(mine[at[0]], role="source", sure=False)
+    placed = any(one.role == "destination" and one.kind in ("component", "connection") for one in mine)
+    if len(at) > 1 and "destination" not in roles and not placed and not _SEVERAL.search(text):
+        mine[at[-1]] = replace(mine[at[-1]], role="destination", sure=False)
     if len(at) > 1 and "destination" not in roles and re.search(r"(?:->|→|=>)\s*\S*$", text[: mine[at[-1]].start]):
         mine[at[-1]] = replace(mine[at[-1]], role="destination")
     return mine

@@ -67,7 +67,7 @@ _GLUE = frozenset(
     """change changes changed instead now also anymore longer please set switch make use using from to but still keep everything else
     same stay stays additionally further another more update adjust edit modify run runs step steps transform transforms check checks
     filter column table destination source schedule statt anstatt jetzt auch ändere ändern stelle mehr bitte noch zusätzlich soll
-    sollen wird umstellen lass lasse mode write disposition limit rows row number retries tag tags owner""".split()
+    sollen wird umstellen lass lasse lassen laufen läuft ausführen mode write disposition limit rows row number retries tag tags owner""".split()
 )
 _REMOVE = re.compile(
     r"\b(?:remove|delete|drop|get\s+rid\s+of|take\s+(?:out|away)|no\s+longer|don'?t|do\s+not|stop|without|entferne?n?|lösche?n?|kein(?:e|en)?|ohne|nicht\s+mehr)\b[^.;,]{0,25}?\b(?P<what>filter(?:s|ing)?|hash(?:es|ing)?|limit(?:s|ing)?|sort(?:s|ing)?|mask(?:s|ing)?|dedup\w*|renam(?:e|es|ing)|join(?:s|ing)?|cast(?:s|ing)?|aggregat\w+|schedule|zeitplan|tags?|lookback|owner|(?:all\s+)?checks?|not[_ ]null(?:\s+check)?|unique(?:\s+check)?|row[_ ]count(?:\s+check)?|range(?:\s+check)?|sortierung|maskierung|prüfung(?:en)?)\b(?P<rest>[^.;]*)",
@@ -172,7 +172,7 @@ def _refused(
 def touched(
     text: str, base: Mapping[str, Any], pinned: Mapping[str, Any] | None = None, found: Sequence[Extracted] = ()
 ) -> tuple[str, ...]:
-    """Return the places of a config that a request may change, as JSON pointers; all of it where it names none."""
+    """Return the places of a config that a request may change, as JSON pointers; of what becomes of rows where it names none."""
     places: list[str] = []
     for pattern, pointers in _TOUCHES:
         if re.search(pattern, text, re.I):
@@ -185,8 +185,11 @@ def touched(
     known = [place for place in places if place.count("/") == 1]
     if "sources" in base:
         known = ["/sources" if place == "/source" else place for place in known]
-    whole = [f"/{escape(key)}" for key in base if key not in ("$schema", "dag_id")]
-    return tuple(dict.fromkeys(known)) or tuple(whole)
+    return tuple(dict.fromkeys(known)) or _ROWS
+
+
+_ROWS = ("/transforms", "/checks")
+"""What a request may change that names no place: what becomes of the rows, not where they are or when it runs."""
 
 
 def _pointers(pinned: Mapping[str, Any]) -> list[str]:

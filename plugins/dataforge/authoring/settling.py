@@ -116,7 +116,8 @@ def _reduce_ends(body: dict[str, Any], grounds: Grounds, known: _Known) -> None:
 
 
 _TWICE = re.compile(
-    r"dup|doubl|twice|unique|distinct|doppelt|mehrfach|einmal|repeat|redundant|once|same|identical|copies|gleiche|wiederhol",
+    r"dup|doubl|twice|unique|distinct|doppelt|dublett|mehrfach|einmal|repeat|redundant|once|same|identical|copies|gleiche|wiederhol"
+    r"|latest|newest|recent|most|only\s+one|one\s+(?:row|record)|each\s+\w+\s+only|neuest|jüngst|letzte|\bje\s|\bpro\s|\bper\s",
     re.I,
 )
 _FREE_WORDS = frozenset(

@@ -29,6 +29,7 @@ _RENAME_DE = re.compile(
     re.I,
 )
 _PAIR = re.compile(rf"(?P<old>{_N})\s+{_TO}\s+(?P<new>{_N})", re.I)
+_CALL = re.compile(rf"\bcall\s+(?:the\s+)?(?:column\s+|field\s+)?(?P<old>{_N})\s+(?P<new>[{_Q}]?[A-Za-z]\w*_\w+[{_Q}]?)", re.I)
 _DROP = re.compile(
     rf"\b(?:drop(?:s|ped|ping)?|remove|removing|delete|leave\s+out|leaving\s+out|omit(?:ting)?|discard|without|exclude|get\s+rid\s+of|throw\s+away|strip|entferne?n?|lösche?n?|weglassen|ohne|verwirf)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))",
     re.I,
@@ -102,7 +103,7 @@ _DROP_ROWS = re.compile(
     re.I,
 )
 _NOT_NULL_ROWS = re.compile(
-    rf"\b(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|entferne?|ignoriere?n?|überspringe?n?)\s+(?:all\s+|the\s+|any\s+|alle\s+)*(?:rows|records|orders|entries|zeilen|sätze|datensätze)\s+(?:without|with(?:out)?\s+(?:an?\s+)?(?:empty|missing|null|no)|where\s+there\s+is\s+no|that\s+have\s+no|having\s+no|ohne|mit\s+leere[rmn])\s+(?:an?\s+|value\s+in\s+|wert\s+in\s+)?(?P<name>{_N})\b"
+    rf"\b(?:drop|remove|exclude|ignore|skip|discard|filter\s+out|throw\s+(?:away|out)|leave\s+out|get\s+rid\s+of|don'?t\s+(?:want|need)|entferne?|ignoriere?n?|überspringe?n?|verwirf)\s+(?:all\s+|the\s+|any\s+|alle\s+)*(?:rows|records|orders|entries|lines|ones|those|customers|items|zeilen|sätze|datensätze)\s+(?:without|with(?:out)?\s+(?:an?\s+)?(?:empty|missing|null|no)|where\s+there\s+is\s+no|that\s+have\s+no|having\s+no|ohne|mit\s+leere[rmn])\s+(?:an?\s+|value\s+in\s+|wert\s+in\s+)?(?P<name>{_N})\b"
     rf"|\b(?:rows|records|zeilen|sätze)\s+(?:where|whose|wo|deren)\s+(?P<name2>{_N})\s+(?:is\s+|are\s+|ist\s+)(?:null|missing|empty|leer)\b",
     re.I,
 )
@@ -280,6 +281,9 @@ def _transforms(text: str, found: Sequence[Extracted], reserved: set[str]) -> It
             pairs = {old: new for old, new in pairs.items() if _is_name(old) and _is_name(new)}
             if pairs and not reserved & {name.lower() for name in pairs}:
                 yield Step({"type": "rename", "columns": pairs}, *match.span())
+    for match in _CALL.finditer(text):
+        if _is_name(match["old"]) and match["old"].lower() not in ("it", "this", "pipeline", "dag", "job", "table"):
+            yield Step({"type": "rename", "columns": {_bare(match["old"]): _bare(match["new"])}}, *match.span())
     for match in _DROP.finditer(text):
         names = _names(match, "names", "names2")
         if (names and match["names"]) or (

@@ -9,6 +9,7 @@ that what it read still holds when it writes; on PostgreSQL `lock` does the same
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -136,6 +137,7 @@ def _migrate(store: Store) -> None:
     from alembic.config import Config
     from alembic.util import CommandError
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every look at the tables
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
