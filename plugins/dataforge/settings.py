@@ -166,7 +166,7 @@ class Settings(BaseModel):
     )
     deploy_git: bool = Field(
         default=False,
-        description="Whether each deployed config is also committed to the Git repository that the configs folder is in.",
+        description="Whether each deployed config is also committed to the Git repository of the configs folder.",
     )
 
     @property

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from dataforge.dag_factory import forks

@@ -168,7 +168,7 @@ class _Work:
 
     def draft(self) -> Draft:
         """Return a checked, repaired config."""
-        grounds, assumed = _with_defaults(self.grounds, self.request.text)
+        grounds, assumed = _with_defaults(self.grounds, self.request.text, self._keys())
         shown = library.nearest(self.request.text, grounds, self._library(), SHOWN)
         known = {table.place for table in self.catalogue.tables}
         live = self.request.live or (bool(known) and all(place_of(end.config) in known for end in grounds.sources))
@@ -226,7 +226,7 @@ class _Work:
 
     def talk(self) -> Draft:
         """Return an answer or a plan in words; without a model, the plan of what can be read."""
-        grounds, assumed = _with_defaults(self.grounds, self.request.text)
+        grounds, assumed = _with_defaults(self.grounds, self.request.text, self._keys())
         questions = tuple(_questions(grounds, self.request, self.catalogue, None))
         facts = self._facts(grounds)
         prompt = prompts.build(
@@ -248,6 +248,10 @@ class _Work:
             None, "", findings, tuple(assumed), questions, tuple(trace), _sum(trace), self.found, (), answer,
             self.catalogue.notes, request_id=self.request.request_id,
         )  # fmt: skip
+
+    def _keys(self) -> list[str]:
+        """Return the columns that the request calls a key."""
+        return [str(name) for one in of(self.found, "primary_key", sure=True)[:1] for name in one.value]
 
     def _library(self) -> Sequence[library.Example]:
         shipped = library.packaged() if self.examples is None else self.examples
@@ -418,7 +422,7 @@ def _faulty_place(config: Config, pointer: str) -> str:
     return one if several and diff.get(config, one) is not None else "/".join(parts[:3])
 
 
-def _with_defaults(grounds: Grounds, text: str) -> tuple[Grounds, list[Assumption]]:
+def _with_defaults(grounds: Grounds, text: str, keys: Sequence[str] = ()) -> tuple[Grounds, list[Assumption]]:
     """Fill what the request leaves open and a documented default decides."""
     assumed: list[Assumption] = []
     target = dict(grounds.destinations[0].config) if grounds.destinations else {}
@@ -437,6 +441,14 @@ def _with_defaults(grounds: Grounds, text: str) -> tuple[Grounds, list[Assumptio
         if name != "source1":
             target["table"] = name
             assumed.append(Assumption("/destination/table", name, "no table is named: the source's name"))
+    if (
+        "write_disposition" not in target
+        and keys
+        and target.get("type") in (None, "duckdb", "postgres", "sql")
+        and "path" not in target
+    ):
+        target |= {"write_disposition": "merge", "primary_key": keys}
+        assumed.append(Assumption("/destination/write_disposition", "merge", "a key is named: known rows are updated"))
     one_file = "path" in target and not str(target["path"]).endswith("/")
     if "write_disposition" not in target and (one_file or not _LOOSE_WRITE.search(text)):
         cursor = any("cursor_field" in end.config for end in grounds.sources)

@@ -376,6 +376,8 @@ class _Maker:
 
     def _fixed(self, key: str, end: End, known: Mapping[str, Any], type_: str) -> Any:
         value = end.config.get(key)
+        if isinstance(value, Mapping):
+            return _closed({name: {"const": one} for name, one in value.items()})
         if isinstance(value, list | tuple) and value:
             return (
                 {"type": "array", "minItems": len(value), "maxItems": len(value), "items": {"enum": list(value)}}

@@ -24,6 +24,7 @@ _PATH = re.compile(
 )
 _FOLDER = re.compile(r"(?<![\w:/@.])((?:[A-Za-z_*][\w*.${}:%-]*/)+)(?![\w/])")
 _ENDPOINT = re.compile(r"(?<![\w:/.<])(/[A-Za-z][\w{}-]*(?:/[\w{}.-]+)*/?)(?![\w>])")
+_LONG_TABLE = re.compile(r"(?<![\w./@:-])([A-Za-z_]\w*)\.([A-Za-z_]\w*\.[A-Za-z_]\w*)(?![\w/@]|\.\w|\()")
 _TABLE = re.compile(r"(?<![\w./@:-])([A-Za-z_]\w*\.[A-Za-z_]\w*)(?![\w/@]|\.\w|\()")
 _NAMED_TABLE = re.compile(
     rf"\b(?:tables?|tabellen?|views?)\s+(?:called\s+|named\s+|namens\s+)?[{_QUOTE}]?(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)[{_QUOTE}]?",
@@ -62,7 +63,7 @@ _DISPOSITIONS: tuple[tuple[str, str, str], ...] = (
     ),
     (r"delete[\s_-]+(?:and[\s_-]+)?(?:re)?-?insert", "merge", "delete_insert"),
     (
-        r"upsert(?:s|ed|ing)?|(?:keep|stay|hold|keeps)\b[^.;]{0,60}?\bin\s+sync|merg(?:e|es|ed|ing)|insert\s+or\s+update|update\s+or\s+insert|updat(?:e|ing)\s+(?:the\s+)?(?:existing|known|changed)|(?:existing|known)\s+(?:rows|records|ones|orders|customers|entries)\s+(?:are\s+|get\s+|should\s+be\s+|must\s+be\s+)?(?:updated|overwritten|brought)|bring(?:s|ing)?\s+\w+(?:\s+\w+)?\s+up\s+to\s+date|zusammenführen|einmischen|(?:bestehende|vorhandene|bekannte|geänderte)\s+(?:zeilen|sätze|datensätze|einträge|\w+)\s+(?:werden\s+|sollen\s+)?(?:aktualisier\w*|überschr\w+)|aktualisier(?:en|t)\s+(?:oder|und)\s+(?:einfüg|ergänz|neu)\w*|abgleichen",
+        r"upsert(?:s|ed|ing)?|(?:keep|stay|hold|keeps)\b(?:[^.;]|\.(?=\w)){0,60}?\bin\s+sync|merg(?:e|es|ed|ing)|insert\s+or\s+update|update\s+or\s+insert|updat(?:e|ing)\s+(?:the\s+)?(?:existing|known|changed)|(?:existing|known)\s+(?:rows|records|ones|orders|customers|entries)\s+(?:are\s+|get\s+|should\s+be\s+|must\s+be\s+)?(?:updated|overwritten|brought)|bring(?:s|ing)?\s+\w+(?:\s+\w+)?\s+up\s+to\s+date|zusammenführen|einmischen|(?:bestehende|vorhandene|bekannte|geänderte)\s+(?:zeilen|sätze|datensätze|einträge|\w+)\s+(?:werden\s+|sollen\s+)?(?:aktualisier\w*|überschr\w+)|aktualisier(?:en|t)\s+(?:oder|und)\s+(?:einfüg|ergänz|neu)\w*|abgleichen",
         "merge",
         "",
     ),
@@ -86,7 +87,8 @@ _MERGE_BY = re.compile(
     re.I,
 )
 _IDENTIFIES = re.compile(
-    rf"\b(?P<names>{NAMES})\s+(?:is|are|ist|sind)?\s*(?:what\s+|the\s+column\s+that\s+|the\s+one\s+that\s+)?(?:identif(?:y|ies)|tells?\s+(?:\w+\s+){{1,3}}apart|(?:is|are)\s+the\s+(?:primary\s+|business\s+|unique\s+)?key|(?:ist|sind)\s+der\s+schlüssel|identifiziert)\b", re.I
+    rf"\b(?P<names>{NAMES})\s+(?:is|are|ist|sind)?\s*(?:what\s+|the\s+column\s+that\s+|the\s+one\s+that\s+)?(?:identif(?:y|ies)|tells?\s+(?:\w+\s+){{1,3}}apart|(?:is|are)\s+the\s+(?:primary\s+|business\s+|unique\s+)?key|(?:ist|sind)\s+der\s+schlüssel|identifiziert)\b",
+    re.I,
 )
 _INCREMENTAL = re.compile(
     r"\b(?:incremental(?:ly)?|inkrementell(?:e[rsnm]?)?|cursor(?:[_ ]field)?|watermark|high[- ]water[- ]mark|(?:only\s+)?(?:the\s+|all\s+)?(?:new|changed|newer|newly\s+\w+|updated|modified|recent)(?:\s*(?:,|and|or|/)\s*\w+)?\s+(?:\w+)|changed\s+since|nur\s+(?:die\s+)?(?:neue[nrs]?|geänderte[nrs]?|neuere[nr]?)(?:\s+(?:und|oder)\s+\w+)?(?:\s+\w+)?|(?:neue|geänderte)(?:\s+(?:und|oder)\s+(?:neue|geänderte))?\s+\w+|deltas?|since\s+(?:the\s+)?last\s+(?:run|load|time)|seit\s+dem\s+letzten\s+(?:lauf|mal|laden)|fortlaufend)\b",
@@ -172,6 +174,13 @@ def extract(text: str, connections: Iterable[str] = ()) -> tuple[Extracted, ...]
     found += _dispositions(text)
     found += _keys(text, [str(one.value) for one in found if one.kind in ("connection", "table", "component")])
     found += _numbers(text)
+    places = [(one.start, one.end) for one in found if one.kind in ("path", "url", "endpoint", "table", "connection")]
+    found = [
+        one
+        for one in found
+        if one.kind not in ("primary_key", "cursor")
+        or not any(one.start < end and start < one.end for start, end in places)
+    ]
     once = {(one.kind, one.start, one.end, one.role): one for one in reversed(found)}
     return tuple(sorted(once.values(), key=lambda one: (one.start, one.end, one.kind)))
 
@@ -203,10 +212,20 @@ def role_at(text: str, start: int) -> str:
             continue
         if word in ("load", "loads", "loading", "lade", "laden", "ladet", "export") and nearest:
             continue
-        reads = re.match(r"grab|read|fetch|pull|get|tak|extract|hol|lies|les|rows|records|content|lines|zeilen|daten", last, re.I)
+        if word == "to" and re.search(
+            r"\b(?:want|wants|need|needs|have|has|had|like|going|able|is|ought|try|how|used)\s+$",
+            before[: match.start()],
+            re.I,
+        ):
+            continue
+        reads = re.match(
+            r"grab|read|fetch|pull|get|tak|extract|hol|lies|les|rows|records|content|lines|zeilen|daten", last, re.I
+        )
         if word in ("in", "im") and nearest == "source" and reads:
             continue  # "everything in", "the rows in": still what is read
         nearest, last = ("source" if match["source"] else "destination"), word
+    if re.search(r"(?:->|→|=>)[^,]*$", before):
+        return "destination"
     return nearest
 
 
@@ -273,6 +292,11 @@ _NO_CONNECTION = frozenset(
 def _tables(text: str, found: Sequence[Extracted], known: Sequence[str]) -> Iterator[Extracted]:
     taken = [(one.start, one.end) for one in found if one.kind in ("path", "url", "endpoint", "connection")]
     seen: set[int] = set()
+    for match in _LONG_TABLE.finditer(text):
+        if named := next((name for name in known if name.lower() == match[1].lower()), None):
+            role = role_at(text, match.start())
+            yield Extracted(named, "connection", *match.span(1), role)
+            yield Extracted(match[2], "table", *match.span(2), role)
     for match in _TABLE.finditer(text):
         value = match[1]
         last = value.rsplit(".", 1)[1].lower()
@@ -313,7 +337,7 @@ def _bare_tables(
     places = "|".join(["duck-?db", r"postgres(?:ql)?", *map(re.escape, sorted(known, key=len, reverse=True))])
     name = rf"[{_QUOTE}]?(?P<name>[A-Za-z_]\w*)[{_QUOTE}]?"
     before = re.compile(
-        rf"\b(?:into|to|onto|in|replac\w+|overwrit\w+|fill|land\w*|both|nach|an|und|and)\s+(?:the\s+|both\s+in\s+)?(?:{places})\s+(?:table\s+)?{name}(?!\s*[/.]\w)",
+        rf"(?<!\w)(?:into|to|onto|in|of|replac\w+|overwrit\w+|fill|land\w*|both|nach|an|und|and|->|→)\s+(?:the\s+|both\s+in\s+)?(?:{places})\s+(?:table\s+)?{name}(?!\s*[/.]\w)",
         re.I,
     )
     after = re.compile(
@@ -346,13 +370,16 @@ _RECORDS = re.compile(
     rf"\b(?:records?|list|liste|items|rows|entries|data|daten|einträge|datensätze|array|results?)\s+(?:of\s+\w+\s+)?(?:is\s+|are\s+|steht\s+|stehen\s+|liegt\s+|liegen\s+|sit\s+|live\s+|comes?\s+)?(?:under|in|inside|unter|at|below|within)\s+(?:the\s+key\s+|the\s+list\s+|key\s+|dem\s+schlüssel\s+)?[{_QUOTE}]?(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)[{_QUOTE}]?",
     re.I,
 )
-_SITS = re.compile(rf"\b(?:they|it|which|rows|records|sie|die)\s+(?:sit|sits|are|live|come|stehen|liegen|is)\s+(?:under|in|inside|unter|below)\s+(?:the\s+key\s+)?[{_QUOTE}]?(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.I)
+_SITS = re.compile(
+    rf"\b(?:they|it|which|rows|records|sie|die)\s+(?:sit|sits|are|live|come|stehen|liegen|is)\s+(?:under|in|inside|unter|below)\s+(?:the\s+key\s+)?[{_QUOTE}]?(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)",
+    re.I,
+)
 _IN_LIST = re.compile(r"\bin\s+the\s+list\s+(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)", re.I)
 _NOT_TABLES = frozenset(f"{_EXTENSIONS}|gz|com|org|net|io|de|ai|dev|local|internal|m|e|g".split("|"))
 _NO_TABLE_NAMES = frozenset(
     "one this that same new existing postgres postgresql duckdb target source destination whole full entire each every another "
     "resulting final output input staging quelle ziel neue neuen bestehende ganze ganzen jede jeden with mit into to in is of for from on "
-    "replace append overwrite update fill create write read load copy move called named by and die der das eine einer dimension fact history".split()
+    "end start front back replace append overwrite update fill create write read load copy move called named by and die der das eine einer dimension fact history".split()
 )
 
 
@@ -401,8 +428,8 @@ def _keys(text: str, taken: Iterable[str] = ()) -> Iterator[Extracted]:
             if names and not primary:
                 primary = True
                 yield Extracted(tuple(names), "primary_key", *match.span("names"), "destination")
-    if not primary and (match := _IDENTIFIES.search(text)):
-        yield Extracted(tuple(names_in(match["names"], tail=True)), "primary_key", *match.span("names"), "destination")
+    if not primary and (named := _IDENTIFIES.search(text)) and (found := names_in(named["names"], tail=True)):
+        yield Extracted(tuple(found), "primary_key", *named.span("names"), "destination")
     if cursor := _cursor(text, taken):
         yield cursor
     if late := _LOOKBACK.search(text):
@@ -508,12 +535,43 @@ def _numbers(text: str) -> Iterator[Extracted]:
                     "." in path or match.group().lower().startswith(("record", "list", "liste")),
                 )
                 break
+    yield from _paging(text)
     if match := _ENCODING.search(text):
         yield Extracted(match["a"].lower(), "text", match.start(), match.end(), "encoding")
     if match := _NULLS.search(text):
         yield Extracted(match["a"], "text", match.start("a"), match.end("a"), "null_value")
     if (match := _CATCHUP.search(text)) and not _NO_CATCHUP.search(text):
         yield Extracted(True, "text", match.start(), match.end(), "catchup")
+
+
+_PAGING: tuple[tuple[str, str], ...] = (
+    (r"\blink[\s-]+headers?\b|\blink-header\b", "link_header"),
+    (
+        r"\boffset(?:[\s-]+(?:and|und|/)[\s-]+limit|[\s-]+(?:based\s+)?(?:paging|pagination|parameter))\b|\blimit[\s-]+(?:and|und|/)[\s-]+offset\b",
+        "offset",
+    ),
+    (
+        r"\bpage[\s-]+(?:number|parameter|numbers|nummer)\b|\bpage\s+by\s+page\b|\bparameter\s+[`\"']?page[`\"']?\b|\bseitenweise\b|\bseite\s+für\s+seite\b|\bpaginated\s+by\s+page\b",
+        "page",
+    ),
+)
+_NEXT_URL = re.compile(
+    r"\bnext\s+(?:page|url|link)\b[^.;]{0,25}?\b(?:under|in|at|is|unter)\s+[`\"']?(?P<path>[a-z_]\w*(?:\.[a-z_]\w*)+)|[`\"']?(?P<path2>[a-z_]\w*\.next\w*)\b",
+    re.I,
+)
+
+
+def _paging(text: str) -> Iterator[Extracted]:
+    """Yield how an API gives its pages, where a request says so."""
+    if found := _NEXT_URL.search(text):
+        path = found["path"] or found["path2"]
+        if not re.search(rf"{re.escape(path)}[^.;]{{0,40}}\bparameter\b", text, re.I):
+            yield Extracted({"type": "next_url", "path": path}, "text", found.start(), found.end(), "pagination")
+        return
+    for pattern, type_ in _PAGING:
+        if match := re.search(pattern, text, re.I):
+            yield Extracted({"type": type_}, "text", match.start(), match.end(), "pagination", type_ == "link_header")
+            return
 
 
 _NO_RECORDS = frozenset("duckdb postgres the csv parquet json page pages api table order".split())

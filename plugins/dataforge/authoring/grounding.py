@@ -223,7 +223,7 @@ def _ends(text: str, found: Sequence[Extracted], types: Mapping[str, str]) -> tu
     destinations = [_with_disposition(end, found) for end in ends["destination"]]
     if not destinations and of(found, "disposition", sure=True):
         destinations = [_with_disposition(End(), found)]
-    sources = [_with_reading(end, found) for end in ends["source"]]
+    sources = [_with_reading(text, end, found) for end in ends["source"]]
     return tuple(sources), tuple(destinations)
 
 
@@ -333,7 +333,7 @@ def _with_disposition(end: End, found: Sequence[Extracted]) -> End:
     return End(config, places)
 
 
-def _with_reading(end: End, found: Sequence[Extracted]) -> End:
+def _with_reading(text: str, end: End, found: Sequence[Extracted]) -> End:
     config, places = dict(end.config), dict(end.places)
     cursors = of(found, "cursor", sure=True)
     if cursors:
@@ -350,11 +350,16 @@ def _with_reading(end: End, found: Sequence[Extracted]) -> End:
             config["encoding"], places["encoding"] = _ENCODINGS.get(one.value.replace("-", ""), one.value), one
         elif one.role == "null_value" and end.type == "csv":
             config["null_values"], places["null_values"] = ["", one.value], one
+        elif one.role == "pagination" and end.type == "http" and (one.sure or not re.search(_PAGE_DETAILS, text, re.I)):
+            config["pagination"], places["pagination"] = one.value, one
         elif one.role == "records" and end.type in ("http", "json"):
             config["records"], places["records"] = one.value, one
     return End(config, places)
 
 
+_PAGE_DETAILS = (
+    r"\b\d+\s+(?:a|per|each|records?|rows?|items?)\b|per_page|page_size|page\s+size|with\s+\d+\s+each|\d+\s+je\s+seite"
+)
 _ENCODINGS = {"latin1": "latin-1", "iso88591": "iso-8859-1", "iso885915": "iso-8859-15", "windows1252": "cp1252"}
 
 

@@ -105,7 +105,10 @@ _TIMES_A_DAY = re.compile(
     re.I,
 )
 _ADVERBS: tuple[tuple[str, str], ...] = (
-    (r"hourly|once\s+(?:an|per|every)\s+hour|einmal\s+(?:pro|in\s+der)\s+stunde|stündlich(?:e[rsnm]?)?|stuendlich", "hour"),
+    (
+        r"hourly|once\s+(?:an|per|every)\s+hour|einmal\s+(?:pro|in\s+der)\s+stunde|stündlich(?:e[rsnm]?)?|stuendlich",
+        "hour",
+    ),
     (
         r"daily|täglich(?:e[rsnm]?)?|taeglich|day\s+by\s+day|tagesaktuell|once\s+a\s+day|once\s+per\s+day|einmal\s+(?:am|pro)\s+tag",
         "day",

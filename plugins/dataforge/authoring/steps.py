@@ -29,7 +29,9 @@ _RENAME_DE = re.compile(
     re.I,
 )
 _PAIR = re.compile(rf"(?P<old>{_N})\s+{_TO}\s+(?P<new>{_N})", re.I)
-_CALL = re.compile(rf"\bcall\s+(?:the\s+)?(?:column\s+|field\s+)?(?P<old>{_N})\s+(?P<new>[{_Q}]?[A-Za-z]\w*_\w+[{_Q}]?)", re.I)
+_CALL = re.compile(
+    rf"\bcall\s+(?:the\s+)?(?:column\s+|field\s+)?(?P<old>{_N})\s+(?P<new>[{_Q}]?[A-Za-z]\w*_\w+[{_Q}]?)", re.I
+)
 _DROP = re.compile(
     rf"\b(?:drop(?:s|ped|ping)?|remove|removing|delete|leave\s+out|leaving\s+out|omit(?:ting)?|discard|without|exclude|get\s+rid\s+of|throw\s+away|strip|entferne?n?|lösche?n?|weglassen|ohne|verwirf)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))",
     re.I,
@@ -38,10 +40,18 @@ _KEEP = re.compile(
     rf"\b(?:(?:only\s+)?keep(?:s|ing)?(?:\s+only)?|select(?:ing)?(?:\s+only)?|only\s+(?:take|need|want|load|use|the)|just\s+(?:take|keep|the)|behalte(?:n)?(?:\s+nur)?|nur)\s+{_THE}(?:(?:columns?|fields?|spalten?|felder)\s+(?P<names>{NAMES})|(?P<names2>{NAMES})\s+(?:columns?|fields?|spalten?))",
     re.I,
 )
+_KEEP_OF = re.compile(
+    rf"\b(?:(?:keep|take|want|need|load|read)\s+(?:only|just)|only|just|nur)\s+(?:keep\s+|take\s+)?{_THE}(?P<names>{_N}(?:\s*,\s*{_N})*\s*,?\s*(?:and|und)\s+{_N})\s+(?:of|from|out\s+of|aus|von)\b",
+    re.I,
+)
+_SHOULD_BE = re.compile(
+    rf"(?P<names>{NAMES})\s+(?:columns?\s+)?(?:should|must|has\s+to|have\s+to|needs?\s+to|soll(?:en)?|muss|müssen)\s+(?:be\s+|become\s+)?(?:an?\s+|of\s+type\s+|einen?\s+|ein\s+|eine\s+|als\s+|vom\s+typ\s+)*(?P<type>whole\s+number|ganze\s+zahl|ganzzahl|[a-z]+(?:\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\))?)\b",
+    re.I,
+)
 _DEDUPLICATE = re.compile(
-    rf"\b(?:de-?duplicat\w*|remov\w+\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|drop\w*\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|dupes)\b|(?:get\s+rid\s+of|throw\s+out|no)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|(?:kick\s+out|weed\s+out|eliminat\w+|strip|filter\s+out|skip|ignore)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes|repeated)\b|(?:no|without)\s+(?:duplicates?|duplicated?|doubled|repeated)\s+(?:rows|records|entries|lines)|duplikate|dubletten|doppelte\w*|dedupliziere\w*|only\s+one\s+row\s+per|one\s+row\s+per|(?:keep\s+)?(?:only\s+)?the\s+(?:latest|newest|last|most\s+recent)\s+(?:row|record|version|entry)\s+(?:per|for\s+each|of\s+each|by))"
+    rf"\b(?:de-?duplicat\w*|remov\w+\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|drop\w*\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|dupes)\b|(?:get\s+rid\s+of|throw\s+out|no)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes)\b|(?:kick\s+out|weed\s+out|eliminat\w+|strip|filter\s+out|skip|ignore)\s+(?:the\s+|all\s+|any\s+)?(?:duplicates?|duplicated?|doubles?|doubled|dupes|repeated)\b|(?:no|without)\s+(?:duplicates?|duplicated?|doubled|repeated)\s+(?:rows|records|entries|lines)|duplikate|dubletten|doppelte\w*|dedupliziere\w*|only\s+one\s+row\s+per|one\s+row\s+per|(?:keep\s+)?(?:only\s+)?(?:the\s+)?(?:latest|newest|last|most\s+recent|neueste\w*|jüngste\w*)\s+\w+\s+(?=(?:per|for\s+each|of\s+each|je|pro)\b))"
     rf"(?:\s+(?:rows?|records?|orders?|customers?|entries|zeilen|sätze|datensätze|entfernen|löschen))*"
-    rf"(?:\s*,?\s*(?:by|on|per|using|with\s+the\s+same|over|nach|pro|je|anhand\s+(?:von|der)|über|mit\s+gleiche[rmn])\s+(?:the\s+|key\s+|keys\s+|der\s+|columns?\s+|spalten?\s+)*(?P<names>{NAMES}))?",
+    rf"(?:\s*,?\s*(?:by|on|per|for\s+each|of\s+each|using|with\s+the\s+same|over|nach|pro|je|anhand\s+(?:von|der)|über|mit\s+gleiche[rmn])\s+(?:the\s+|key\s+|keys\s+|der\s+|columns?\s+|spalten?\s+)*(?P<names>{NAMES}))?",
     re.I,
 )
 _LATEST = re.compile(
@@ -54,7 +64,7 @@ _CAST = re.compile(
 )
 _TYPES = {
     "int": "integer", "integer": "integer", "ints": "integer", "integers": "integer", "bigint": "bigint", "number": "double", "numbers": "double",
-    "ganzzahl": "integer", "zahl": "double", "float": "double", "double": "double", "decimal": "decimal(18,2)", "numeric": "decimal(18,2)",
+    "ganzzahl": "integer", "ganzezahl": "integer", "wholenumber": "integer", "zahl": "double", "float": "double", "double": "double", "decimal": "decimal(18,2)", "numeric": "decimal(18,2)",
     "text": "varchar", "string": "varchar", "strings": "varchar", "varchar": "varchar", "date": "date", "dates": "date", "datum": "date",
     "timestamp": "timestamp", "timestamps": "timestamp", "datetime": "timestamp", "zeitstempel": "timestamp", "boolean": "boolean",
     "bool": "boolean", "booleans": "boolean", "wahrheitswert": "boolean", "timestamptz": "timestamptz", "smallint": "smallint", "real": "real", "time": "time", "uuid": "uuid",
@@ -91,7 +101,7 @@ _WHERE_LEAD = (
     r"|(?:rows|records|orders|customers|zeilen|sätze|datensätze|entries|events|payments|invoices)\s+(?:where|whose|in\s+which|deren|bei\s+denen)|\bwhere\b|\bwhose\b|\bwobei\b)"
 )
 _FILTER = re.compile(
-    rf"\b{_WHERE_LEAD}\s+(?:the\s+|der\s+|die\s+|das\s+|column\s+|spalte\s+)*(?P<name>{_N})\s+(?:{_OPERATOR})\s+{_VALUE}(?P<rest>[^.;]*)",
+    rf"\b{_WHERE_LEAD}\s+(?:the\s+|der\s+|die\s+|das\s+|column\s+|spalte\s+|an?\s+)*(?P<name>{_N})\s+(?:of\s+|von\s+)?(?:{_OPERATOR})\s+{_VALUE}(?P<rest>[^.;]*)",
     re.I,
 )
 _FILTER_MORE = re.compile(
@@ -163,7 +173,7 @@ _CASE = re.compile(
     re.I,
 )
 _ADD = re.compile(
-    rf"\b(?:add|compute|calculate|derive|berechne?n?|ergänze?n?)\s+(?:a\s+|the\s+|new\s+|another\s+|die\s+|eine\s+|neue\s+)*(?:column\s+|field\s+|spalte\s+)?(?:called\s+|named\s+|namens\s+)?(?P<name>{_N})\s*(?:,?\s*(?:which|that)\s+is|as|=|:|from|computed\s+as|is|being|als|aus)\s+(?:the\s+product\s+of\s+)?(?P<left>{_N})\s*(?P<op>times|multiplied\s+by|plus|minus|divided\s+by|\*|\+|-|/|mal|geteilt\s+durch)\s*(?P<right>{_N}|\d+(?:\.\d+)?)",
+    rf"\b(?:add|make|create|build|compute|calculate|derive|berechne?n?|ergänze?n?)\s+(?:a\s+|the\s+|new\s+|another\s+|die\s+|eine\s+|neue\s+)*(?:column\s+|field\s+|spalte\s+)?(?:called\s+|named\s+|namens\s+)?(?P<name>{_N})\s*(?:,?\s*(?:which|that)\s+is|as|=|:|from|computed\s+as|is|being|als|aus)\s+(?:the\s+product\s+of\s+)?(?P<left>{_N})\s*(?P<op>times|multiplied\s+by|plus|minus|divided\s+by|\*|\+|-|/|mal|geteilt\s+durch)\s*(?P<right>{_N}|\d+(?:\.\d+)?)",
     re.I,
 )
 _SUM_WORDS = {
@@ -190,7 +200,7 @@ _SUM_WORDS = {
     "minimale": "min",
 }
 _MEASURE = re.compile(
-    rf"(?:(?P<label>{_N})\s*\(\s*)?\b(?:(?P<count>number\s+of|count\s+of|how\s+many|count(?:ing)?|anzahl(?:\s+(?:der|von))?|wie\s+viele)\s+(?:the\s+|der\s+|die\s+)?(?P<what>{_N})|(?P<fn>{'|'.join(_SUM_WORDS)})\s+(?:of\s+|von\s+|der\s+|des\s+|the\s+|über\s+)*(?P<col>{_N})(?!\s*(?:times\b|mal\b|multiplied|minus\b|plus\b|[*/+])))(?:\s+(?:as|als)\s+(?P<alias>{_N}))?",
+    rf"(?:(?P<label>{_N})\s*\(\s*)?\b(?:(?P<count>number\s+of|count\s+of|how\s+many|count(?:ing)?|anzahl(?:\s+(?:der|von))?|wie\s+viele)\s+(?:the\s+|der\s+|die\s+)?(?P<what>{_N})|(?P<fn>{'|'.join(_SUM_WORDS)})\s+(?:of\s+|von\s+|der\s+|des\s+|the\s+|über\s+)*(?P<col>{_N})(?!\w)(?!\s*(?:times\b|mal\b|multiplied|minus\b|plus\b|[*/+])))(?:\s+(?:as|als)\s+(?P<alias>{_N}))?",
     re.I,
 )
 _GROUP = re.compile(
@@ -302,6 +312,14 @@ def _transforms(text: str, found: Sequence[Extracted], reserved: set[str]) -> It
         names = _names(match, "names", "names2")
         if names:
             yield Step({"type": "select", "columns": names}, *match.span())
+    for match in _KEEP_OF.finditer(text):
+        names = names_in(match["names"])
+        if len(names) > 1:
+            yield Step({"type": "select", "columns": names}, *match.span())
+    for match in _SHOULD_BE.finditer(text):
+        names, type_ = names_in(match["names"], tail=True), _type(match["type"])
+        if names and type_ and type_ != "varchar":
+            yield Step({"type": "cast", "columns": dict.fromkeys(names, type_)}, *match.span())
     for match in _DEDUPLICATE.finditer(text):
         names = [name for name in _names(match, "names") if name.lower() not in reserved]
         if not names and not re.search(
