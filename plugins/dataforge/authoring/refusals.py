@@ -11,7 +11,7 @@ from dataforge.authoring.catalogue import Catalogue
 from dataforge.components.secret_shapes import secret_shape
 
 _CODE = re.compile(
-    r"\b(?:(?:run|execute|call|start|use|write|add|include|embed|insert|ausführen|führe|starte|schreibe?|einbauen|nutze|verwende)\b[^.;\n]{0,40}?\b(?:python|bash|shell|powershell|javascript|java|lambda|jinja)(?:\s*-?\s*(?:script|code|function|snippet|command|program|operator|callable|skript|funktion|befehl|programm|template))?"
+    r"\b(?:(?:run|execute|call|start|use|write|add|include|embed|insert|ausführen|führe|starte|schreibe?|einbauen|nutze|verwende)\b[^.;\n]{0,40}?\b(?:python|bash|shell|powershell|javascript|java|lambda|jinja)(?!\w)(?:\s*-?\s*(?:script|code|function|snippet|command|program|operator|callable|skript|funktion|befehl|programm|template))?"
     r"|(?:python|bash|shell)(?:operator|\s+operator|\s+task|[- ]?(?:script|skript|code|snippet|command|befehl))"
     r"|(?:custom|own|arbitrary|eigene[nrs]?)\s+(?:python\s+)?(?:code|script|function|operator|udf|skript|funktion)"
     r"|(?:shell|terminal|os|system)\s*-?\s*(?:command|befehl)s?"
@@ -71,7 +71,12 @@ def refusals(text: str, found: Sequence[Extracted], catalogue: Catalogue) -> lis
         refused.append(Refusal("the request holds what looks like a secret; a config can't", instead, *given.span()))
     if (match := _SECRETS.search(text)) and not given and not _SECRET_COLUMN.search(match.group()):
         around = text[max(0, match.start() - 30) : match.end() + 20]
-        if not _SECRET_COLUMN.search(around):
+        named = re.match(
+            r"\s*(?:table|report|usage|column|field|page|file|log|\w*\.\w+|tabelle|spalte|feld|datei)\b",
+            text[match.end() :],
+            re.I,
+        )
+        if not _SECRET_COLUMN.search(around) and not named:
             instead = "name the Airflow connection; what is in it stays there"
             refused.append(Refusal("secrets of connections can't be read, shown or written", instead, *match.span()))
     for one in found:

@@ -120,6 +120,10 @@ _TWICE = re.compile(
     r"|latest|newest|recent|most|only\s+one|one\s+(?:row|record)|each\s+\w+\s+only|neuest|jüngst|letzte|\bje\s|\bpro\s|\bper\s",
     re.I,
 )
+_STACKED = re.compile(
+    r"union|stack|combin|together|append|on\s+top|below\s+each|vereinig|untereinander|zusammen|both|add|concat|all\s+of\s+them",
+    re.I,
+)
 _FREE_WORDS = frozenset(
     "type path param location query body link_header next_url next page cursor offset limit start size_param size links meta "
     "per_page get post utf gzip zstd snappy auto none fail deduplicate dead_letter skip evolve freeze newline_delimited".split()
@@ -269,6 +273,8 @@ def _reduced(step: Mapping[str, Any], known: _Known) -> tuple[dict[str, Any] | N
     for key in ("where", "expression", "query"):
         if key in found and not (speaks(found[key]) and identifiers(str(found[key]))):
             return None, []
+    if type_ == "union" and not known.says(_STACKED):
+        return None, []
     if type_ == "deduplicate" and not known.says(_TWICE):  # it takes rows away: not without a word of it
         return None, []
     if "order_by" in found and not speaks(found["order_by"]):

@@ -195,20 +195,22 @@ class Outgoing:
         return pa.schema([*fields, *(pa.field(name, pa.int64()) for name in added)])
 
     def reader(self) -> pa.RecordBatchReader:
-        """Return the stream; MisfitError inside it names the column that does not fit."""
+        """Return the stream; it ends early where a value does not fit, and `errors` tells of it."""
         import pyarrow as pa
 
         return pa.RecordBatchReader.from_batches(self.schema, self._adapted(self.schema))
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Raise what the stream raised in place of what the driver made of it: its class is lost on the way."""
+        """Raise what broke the stream: a driver sees only its end, and must stand within this block."""
         try:
             yield
         except Exception:
             if self._error is not None:
                 raise self._error from None
             raise
+        if self._error is not None:
+            raise self._error
 
     def _adapted(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -229,9 +231,9 @@ class Outgoing:
                 self.rows += rows.num_rows
                 self.bytes += rows.nbytes
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised by `errors`
+            # an error that passes through a driver loses its class, and DuckDB's COPY may wait for ever after one
             self._error = error
-            raise
 
 
 class Sieve:
