@@ -28,9 +28,7 @@ def main(path: str, url: str, strategy: str) -> None:
 
     pipeline = dlt.pipeline("merged", destination=destination("postgres", url), dataset_name="bench_dlt")
     how = {"disposition": "merge", "strategy": strategy}
-    resource = dlt.resource(
-        orders(path), name="orders", write_disposition=how, primary_key="id", file_format="parquet"
-    )
+    resource = dlt.resource(orders(path), name="orders", write_disposition=how, primary_key="id", file_format="parquet")
     pipeline.run(resource).raise_on_failed_jobs()
 
 

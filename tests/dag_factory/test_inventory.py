@@ -96,6 +96,25 @@ def test_one_bad_file_hides_no_other_and_is_told_with_its_place(inventory: Inven
     assert "did you mean 'source'" in found["typo.json"]
 
 
+def test_a_thousand_bad_configs_hide_none_of_a_thousand_good_ones(inventory: Inventory, put: Put) -> None:
+    wrong: list[dict[str, Any]] = [
+        {"sorce": {"type": "csv"}},
+        {"schedule": "@dialy"},
+        {"transforms": [{"type": "fliter", "where": "amount > 0"}]},
+        {"destination": {"type": "postgres", "connection": "warehouse"}},
+    ]
+    for number in range(1_000):
+        put(f"good/{number:04d}.json", dag_id=f"good_{number}")
+        put(f"bad/{number:04d}.json", dag_id=f"bad_{number}", **wrong[number % len(wrong)])
+    put("bad/deep.json", "[" * 100_000)
+    put("bad/large.json", "x" * 50_000_000)
+    update(inventory)
+    assert set(names(inventory)) == {f"good_{number}" for number in range(1_000)}
+    found = texts(inventory)
+    assert len(found) == 1_002
+    assert all(text.startswith(f"{name}:") for name, text in found.items())
+
+
 def test_all_problems_of_a_file_are_told_one_a_line(inventory: Inventory, put: Put) -> None:
     put("a.json", catchup="maybe", sorce=1, max_active_runs=0)
     update(inventory)

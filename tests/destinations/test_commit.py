@@ -34,7 +34,7 @@ from dataforge.runtime.connections import lookup
 from dataforge.testing import Rows
 
 Row = dict[str, Any]
-ALL = RejectLimit(1.0, 1000)
+ALL, NONE = RejectLimit(1.0, 1000), RejectLimit()
 
 
 @dataclass
@@ -490,6 +490,57 @@ def test_discard_value_and_discard_row_take_out_what_does_not_fit(place: Place) 
         (letter,) = ledger.dead_letters()
     assert letter.reject.record == '{"id":6,"note":"x"}'
     assert (letter.reject.stage, letter.reject.column) == ("contract", "note")
+
+
+DRIFTS: dict[str, dict[str, Any]] = {
+    "new": {"id": [2, 3], "n": [20, 30], "note": ["x", None]},
+    "missing": {"id": [2, 3]},
+    "wider": {"id": [2, 3], "n": [2.5, 30.0]},
+    "narrower": {"id": [2, 3], "n": pa.array([20, 30], pa.int16())},
+    "renamed": {"id": [2, 3], "amount": [20, 30]},
+    "flipped": {"id": [2, 3], "n": ["20", "x"]},
+    "reordered": {"n": [20, 30], "id": [2, 3]},
+    "null": {"id": [2, 3], "n": [None, 30]},
+}
+OUTCOMES: dict[str, dict[str, list[tuple[Any, Any]] | None]] = {
+    # id and n of the rows that are there afterwards, beside (1, 10); None: refused, nothing is touched
+    "evolve": {
+        "new": [(2, 20), (3, 30)], "missing": [(2, None), (3, None)], "wider": [(2, 2.5), (3, 30)],
+        "narrower": [(2, 20), (3, 30)], "renamed": [(2, None), (3, None)], "flipped": [(2, "20"), (3, "x")],
+        "reordered": [(2, 20), (3, 30)], "null": [(2, None), (3, 30)],
+    },
+    "freeze": {
+        "new": None, "missing": [(2, None), (3, None)], "wider": None, "narrower": [(2, 20), (3, 30)],
+        "renamed": None, "flipped": None, "reordered": [(2, 20), (3, 30)], "null": [(2, None), (3, 30)],
+    },
+    "discard_row": {
+        "new": [(3, 30)], "missing": [(2, None), (3, None)], "wider": [(3, 30)], "narrower": [(2, 20), (3, 30)],
+        "renamed": [], "flipped": [(2, 20)], "reordered": [(2, 20), (3, 30)], "null": [(2, None), (3, 30)],
+    },
+    "discard_value": {
+        "new": [(2, 20), (3, 30)], "missing": [(2, None), (3, None)], "wider": [(2, None), (3, 30)],
+        "narrower": [(2, 20), (3, 30)], "renamed": [(2, None), (3, None)], "flipped": [(2, 20), (3, None)],
+        "reordered": [(2, 20), (3, 30)], "null": [(2, None), (3, 30)],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", OUTCOMES)
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_every_drift_has_one_outcome_in_every_mode(place: Place, drift: str, mode: Any) -> None:
+    place.load({"id": [1], "n": [10]}, "A")
+    wanted = OUTCOMES[mode][drift]
+    contract = SchemaContract(default=mode)
+    if wanted is None:
+        with pytest.raises((ConfigError, TerminalError)):
+            place.load(DRIFTS[drift], "B", contract=contract)
+        wanted = []
+    else:
+        report = place.load(DRIFTS[drift], "B", contract=contract, limit=ALL if mode == "discard_row" else NONE)
+        assert report.rejected == (2 - len(wanted) if mode == "discard_row" else 0)
+    kind = str if drift == "flipped" and mode == "evolve" else float
+    stored = {(row, value if value is None else kind(value)) for row, value in place.stored("id", "n")}
+    assert stored == {(row, value if value is None else kind(value)) for row, value in [(1, 10), *wanted]}
 
 
 def test_a_mode_for_one_column_beats_the_general_one(place: Place) -> None:

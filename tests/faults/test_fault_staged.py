@@ -178,15 +178,12 @@ SEAMS = (
         "renamed over",
         "cut short",
         "cut at a line",
-        pytest.param("removed", marks=pytest.mark.xfail(reason="a FileNotFoundError that is not ours", strict=True)),
+        "removed",
     ],
 )
 def test_a_file_that_is_replaced_while_it_is_read_counts_as_one_of_the_two(
-    bench: Bench, request: pytest.FixtureRequest, format_: str, how: str
+    bench: Bench, format_: str, how: str
 ) -> None:
-    if how == "cut at a line" and format_ != "parquet":
-        reason = "a file that shrinks while it is read loses rows in silence"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     wrong = []
     for at in SEAMS:
         for when in ("before", "after"):

@@ -13,7 +13,7 @@ from dataforge.components.base import Batches, CursorBounds, ExtractContext, Ext
 from dataforge.components.database import quote_identifier
 from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
 from dataforge.config.pipeline import PipelineConfig
-from dataforge.errors import ConfigError, NothingToLoad, TerminalError
+from dataforge.errors import ConfigError, NothingToLoad, TerminalError, TransientError
 from dataforge.observability.log import line, timed
 from dataforge.runtime import cursor, rejects
 from dataforge.runtime.context import TaskContext
@@ -59,6 +59,7 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
         else:
             with_widening(views.values(), lambda: write_parquet(con, source, part))
         parts += view.write_rejects(folder, source)
+        views.refuse_changed()
         rejected = len(rejects.read(parts))
         extra |= {"rows_read": parquet_rows(part) + rejected, "rejected": rejected}
         # what is a large share of one source may be a small one of all of them
@@ -82,6 +83,28 @@ def cut_views(
     return cuts
 
 
+class Views(dict[str, "Landed"]):
+    """The sources' views by name, and the files that they are read from as those were when reading began."""
+
+    def __init__(self, views: Mapping[str, Landed], files: Iterable[Path]) -> None:
+        super().__init__(views)
+        self._files = {path: _stamp(path) for path in files}
+
+    def refuse_changed(self) -> None:
+        """Raise TransientError when a file was replaced, cut or removed since: what was read may be a part of it."""
+        for path, before in self._files.items():
+            if _stamp(path) != before:
+                raise TransientError(f"{path.name} changed while it was read; nothing was loaded. It is read again")
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (-1, -1, -1)
+    return (found.st_size, found.st_mtime_ns, found.st_ino)
+
+
 @contextmanager
 def landed(
     config: PipelineConfig,
@@ -91,7 +114,7 @@ def landed(
     writable: Sequence[Path] = (),
     sample: int | None = None,
     readings: Mapping[str, Reading] | None = None,
-) -> Iterator[tuple[DuckDBPyConnection, dict[str, Landed]]]:
+) -> Iterator[tuple[DuckDBPyConnection, Views]]:
     """Open the sources and give an engine connection in which each is a typed view of its own name.
 
     Sources may leave out what their reading does not want, but need not: `cut_views` does so for certain.
@@ -106,6 +129,7 @@ def landed(
     con = connect_for(config, context, scratch, (*writable, *files))
     opened = [one for one in extracted.values() if isinstance(one, Batches)]
     try:
+        stamped = Views({}, files)
         views = {
             name: land(
                 con,
@@ -123,7 +147,13 @@ def landed(
             for view in views.values():
                 if view.assumed:
                     view.widen()
-        yield con, views
+        stamped.update(views)
+        yield con, stamped
+    except FileNotFoundError as error:
+        name = Path(error.filename or "a file").name
+        raise TransientError(
+            f"{name} was removed while it was read; nothing was loaded. It is looked for again"
+        ) from None
     except NoRecordsError as error:
         if len(config.inputs) > 1:
             raise
@@ -234,3 +264,6 @@ def _extract(
         return source.extract(ExtractContext(context.connection, scratch, context.values, sample, line, bounds))
     except ConfigError as error:
         raise error.under(*prefix) from None
+    except FileNotFoundError as error:
+        gone = Path(error.filename or "a file").name
+        raise TransientError(f"{gone} was removed while it was read; it is looked for again") from None

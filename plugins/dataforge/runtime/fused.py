@@ -7,7 +7,7 @@ transformed rows are first written to the task's own scratch folder.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,7 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
                             views[name] = keep(con, name, scratch / f"kept-{name}.parquet")
                 if config.reject_limit.enabled:
                     found = make(config, con, plan, aside, scratch, context, rows_read, parts)
+                    views.refuse_changed()
                     checked[:] = found.checks
                     rows = ParquetRows((found.part,))
                     handed: dict[str, Any] = {"rejects": rejects.read(found.rejects), "rows_read": rows_read}
@@ -70,9 +71,10 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
                     ]
                 if config.checks or len(config.outputs) > 1:
                     rows = _spool(con, plan, scratch)
+                    views.refuse_changed()
                     checked[:] = check(config, con, rows.paths[0], context)
                     return [load(config, index, rows, context, scratch, step) for index in range(len(config.outputs))]
-                incoming = Streaming(con, plan)
+                incoming = Streaming(con, plan, views.refuse_changed)
                 try:
                     return [load(config, 0, incoming, context, scratch, step)]
                 except Exception:
@@ -135,9 +137,13 @@ def _spool(con: DuckDBPyConnection, plan: Plan, scratch: Path) -> ParquetRows:
 
 
 class Streaming:
-    """Rows as the engine makes them; each pass runs the query again. `failure` keeps what broke the last pass."""
+    """Rows as the engine makes them; each pass runs the query again, and ends with a look at what it was made from.
 
-    def __init__(self, con: DuckDBPyConnection, plan: Plan) -> None:
+    `failure` keeps what broke the last pass.
+    """
+
+    def __init__(self, con: DuckDBPyConnection, plan: Plan, at_end: Callable[[], None]) -> None:
+        self._at_end = at_end
         self._con = con
         self._plan = plan
         self._first: pa.RecordBatchReader | None = None
@@ -165,6 +171,7 @@ class Streaming:
     def _guarded(self, source: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         try:
             yield from source
+            self._at_end()
         except Exception as error:
             self.failure = error
             raise
