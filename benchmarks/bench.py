@@ -37,6 +37,9 @@ TRANSFORMS = [
 ]
 """What every contestant does to the orders, but for psql, which copies them as they are."""
 
+SAME_TABLE: dict[str, Any] = {"run_column": None}
+"""What our tables leave out, so that all contestants write the same columns."""
+
 
 @dataclass
 class Bench:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import TRANSFORMS, Bench, expect_rows, faster, figures
+from benchmarks.bench import SAME_TABLE, TRANSFORMS, Bench, expect_rows, faster, figures
 from benchmarks.measure import Run, alternate
 from benchmarks.outcome import Outcome
 from benchmarks.place import ROOT, Contestant, program
@@ -61,7 +61,7 @@ def ours(bench: Bench, name: str, url: str, execution: str) -> Contestant:
             "pagination": {"type": "link_header"},
         },
         "transforms": TRANSFORMS,
-        "destination": {"type": "postgres", "connection": "warehouse", "table": TABLES[name]},
+        "destination": {"type": "postgres", "connection": "warehouse", "table": TABLES[name], **SAME_TABLE},
         "execution": execution,
     }
     return bench.ours(name, config, warehouse=bench.server.connection, shop_api=api)

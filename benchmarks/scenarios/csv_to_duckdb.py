@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.bench import Bench
+from benchmarks.bench import SAME_TABLE, Bench
 from benchmarks.outcome import Outcome
 from benchmarks.scenarios.csv_to_files import compare
 
@@ -13,7 +13,7 @@ def run(bench: Bench) -> Outcome:
         bench,
         "csv_to_duckdb",
         f"{bench.rows:,} rows of CSV → DuckDB append",
-        {"type": "duckdb", "database": "bench/orders.duckdb", "table": "orders"},
+        {"type": "duckdb", "database": "bench/orders.duckdb", "table": "orders", **SAME_TABLE},
         "duckdb",
         "orders.duckdb",
     )

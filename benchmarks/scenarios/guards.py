@@ -20,16 +20,19 @@ def run(bench: Bench) -> Outcome:
     path = bench.orders().name
     contestants = []
     for execution in EXECUTIONS:
-        whole = ours(bench, f"{execution}, as it is", execution, path)
-        bare = without_run_column(bench, execution)
-        run_ = (*whole.command[:4], bare, *whole.command[5:])
+        bare = ours(bench, f"{execution}, no run column", execution, path)
+        with_column = with_run_column(bench, execution)
         contestants += [
-            whole,
-            replace(whole, name=f"{execution}, no run column", command=run_),
             replace(
-                whole,
+                bare,
+                name=f"{execution}, as it is",
+                command=(*bare.command[:4], with_column, *bare.command[5:]),
+            ),
+            bare,
+            replace(
+                bare,
                 name=f"{execution}, no run column, unguarded",
-                command=program("unguarded", "run", bare, "--format", "json"),
+                command=program("unguarded", *bare.command[3:]),
             ),
         ]
 
@@ -61,12 +64,12 @@ def run(bench: Bench) -> Outcome:
     return Outcome("guards", title, lines, targets, (note,))
 
 
-def without_run_column(bench: Bench, execution: str) -> str:
-    """Return the path of the same config without run column."""
+def with_run_column(bench: Bench, execution: str) -> str:
+    """Return the path of the same config with the run column that appended tables have by default."""
     path = bench.folder("configs") / f"bench_{execution}.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    config["dag_id"] = f"bench_{execution}_bare"
-    config["destination"]["run_column"] = None
+    config["dag_id"] = f"bench_{execution}_numbered"
+    del config["destination"]["run_column"]
     own = path.with_name(f"{config['dag_id']}.json")
     own.write_text(json.dumps(config, indent=2), encoding="utf-8")
     return str(own)

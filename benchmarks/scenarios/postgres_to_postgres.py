@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.bench import TRANSFORMS, Bench, expect_rows, faster, figures
+from benchmarks.bench import SAME_TABLE, TRANSFORMS, Bench, expect_rows, faster, figures
 from benchmarks.measure import Run, alternate
 from benchmarks.outcome import Outcome
 from benchmarks.place import Contestant
@@ -56,7 +56,7 @@ def ours(bench: Bench, name: str, table: str, execution: str) -> Contestant:
         "dag_id": f"bench_postgres_{execution}",
         "source": {"type": "postgres", "connection": "warehouse", "table": table},
         "transforms": TRANSFORMS,
-        "destination": {"type": "postgres", "connection": "warehouse", "table": TABLES[name]},
+        "destination": {"type": "postgres", "connection": "warehouse", "table": TABLES[name], **SAME_TABLE},
         "execution": execution,
     }
     return bench.ours(name, config, warehouse=bench.server.connection)
