@@ -104,10 +104,10 @@ def test_a_thousand_bad_configs_hide_none_of_a_thousand_good_ones(inventory: Inv
         {"destination": {"type": "postgres", "connection": "warehouse"}},
     ]
     for number in range(1_000):
-        put(f"good/{number:04d}.json", dag_id=f"good_{number}")
-        put(f"bad/{number:04d}.json", dag_id=f"bad_{number}", **wrong[number % len(wrong)])
-    put("bad/deep.json", "[" * 100_000)
-    put("bad/large.json", "x" * 50_000_000)
+        put(f"good_{number}.json")
+        put(f"bad_{number}.json", **wrong[number % len(wrong)])
+    put("bad_deep.json", "[" * 100_000)
+    put("bad_large.json", "x" * 50_000_000)
     update(inventory)
     assert set(names(inventory)) == {f"good_{number}" for number in range(1_000)}
     found = texts(inventory)
