@@ -96,4 +96,6 @@ def form_of(path: Path) -> Form:
         msgspec.json.decode(line, type=msgspec.Raw)
     except msgspec.DecodeError:
         return "unstructured"  # an object that goes over several lines
+    except RecursionError:
+        raise TerminalError(f"{path.name}: the first record is nested too deeply to be read") from None
     return "newline_delimited"
