@@ -223,9 +223,7 @@ def test_a_key_of_a_table_that_may_not_be_read_is_named_by_the_server(database: 
     database.sql("insert into t values (1)")
     database.sql("create table hr.child (parent bigint constraint child_parent references t)")
     database.sql("insert into hr.child values (1)")
-    connection = role(
-        database, "grant insert, select, delete, update on t to", "grant create on schema public to"
-    )
+    connection = role(database, "grant insert, select, delete, update on t to", "grant create on schema public to")
     with pytest.raises(TerminalError, match=r"rows of hr\.child refer to it by .* 'child_parent'.*nothing was changed"):
         PostgresDestination(
             PostgresConfig(connection=connection.id, table="public.t", write_disposition="replace")
