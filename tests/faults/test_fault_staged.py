@@ -187,8 +187,8 @@ def test_a_file_that_is_replaced_while_it_is_read_counts_as_one_of_the_two(
     wrong = []
     for at in SEAMS:
         for when in ("before", "after"):
-            if how.startswith("cut") and at == SEAMS[0]:
-                continue  # it was only listed, nothing was read yet: that is how the file is
+            if how.startswith("cut") and (at, when) == (SEAMS[0], "before"):
+                continue  # nothing was read yet: that is how the file is
             changes = {"source": {"type": format_, "path": f"in.{format_}", "columns": {}}}
             world = bench.new("duckdb", "replace", changes)
             try:

@@ -23,7 +23,6 @@ from dataforge.runtime import again, cursor, extract, fused, load, transform
 from dataforge.runtime.context import TaskContext, local
 from dataforge.runtime.landing import Landed
 from dataforge.runtime.staging import Staging
-from dataforge.settings import get_settings
 from dataforge.sources.parquet import ParquetSource
 
 TARGET = "dataforge://memory/t"
@@ -37,14 +36,6 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     STORE.clear()
     yield
     STORE.clear()
-
-
-@pytest.fixture
-def configs(home: Path) -> Path:
-    folder = home / "configs"
-    folder.mkdir(parents=True)
-    get_settings.cache_clear()
-    return folder
 
 
 def pipeline(

@@ -21,17 +21,8 @@ from dataforge.runtime import extract, fused, rejects, transform
 from dataforge.runtime.compile import compile as compile_
 from dataforge.runtime.context import TaskContext, local
 from dataforge.runtime.staging import Manifest, Staging
-from dataforge.settings import get_settings
 
 LETTERS = {"max_share": 1}
-
-
-@pytest.fixture
-def configs(home: Path) -> Path:
-    folder = home / "configs"
-    folder.mkdir(parents=True)
-    get_settings.cache_clear()
-    return folder
 
 
 def pipeline(**changes: Any) -> PipelineConfig:

@@ -16,15 +16,6 @@ from dataforge.errors import TerminalError, TransientError
 from dataforge.runtime import extract, ledgers, load, transform
 from dataforge.runtime.context import local
 from dataforge.runtime.replay import once_each, replay
-from dataforge.settings import get_settings
-
-
-@pytest.fixture
-def configs(home: Path) -> Path:
-    folder = home / "configs"
-    folder.mkdir(parents=True)
-    get_settings.cache_clear()
-    return folder
 
 
 def pipeline(**changes: Any) -> PipelineConfig:

@@ -18,14 +18,6 @@ from dataforge.runtime.context import TaskContext, local
 from dataforge.settings import get_settings
 
 
-@pytest.fixture
-def configs(home: Path) -> Path:
-    folder = home / "configs"
-    folder.mkdir(parents=True)
-    get_settings.cache_clear()
-    return folder
-
-
 def pipeline(**changes: Any) -> PipelineConfig:
     return parse(
         {

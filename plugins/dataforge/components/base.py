@@ -175,7 +175,8 @@ class ExtractContext:
 
     `connection` looks an Airflow connection up by id; `scratch` is an empty local folder that is removed afterwards;
     `sample` is the number of rows that are enough (preview), or None for all; `log` takes a message and fields;
-    `cursor` tells a source with a cursor field what is wanted, None for everything.
+    `cursor` tells a source with a cursor field what is wanted, None for everything. A source calls `watch` with each
+    file of others that it is about to read: when it is another by the end of reading, the run begins anew.
     """
 
     connection: Callable[[str], Connection]
@@ -184,6 +185,7 @@ class ExtractContext:
     sample: int | None = None
     log: Callable[..., None] = line
     cursor: CursorBounds | None = None
+    watch: Callable[[Path], None] = lambda path: None  # noqa: ARG005 - for sources that are used by themselves
 
 
 @dataclass(frozen=True)

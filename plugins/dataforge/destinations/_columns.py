@@ -93,6 +93,30 @@ def check_names(names: Sequence[str], table: str, *, limit: int, case_sensitive:
 _RENAME = "give it another name with a rename transform"
 
 
+def standard_type(source: pa.DataType) -> tuple[str, pa.DataType] | None:
+    """Return the column type of standard SQL, as PostgreSQL spells it, for plain Arrow values, and their wire type.
+
+    None for what databases differ in: decimals, bytes, durations, nested values, and text.
+    """
+    import pyarrow as pa
+    from pyarrow import types as t
+
+    if t.is_timestamp(source):
+        return ("timestamp", pa.timestamp("us")) if source.tz is None else ("timestamptz", pa.timestamp("us", "UTC"))
+    if t.is_integer(source) and not t.is_uint64(source):
+        bits = source.bit_width + (source.bit_width if t.is_unsigned_integer(source) else 0)
+        if bits <= 16:
+            return "smallint", pa.int16()
+        return ("integer", pa.int32()) if bits <= 32 else ("bigint", pa.int64())
+    if t.is_floating(source):
+        return ("real", pa.float32()) if source.bit_width <= 32 else ("double precision", pa.float64())
+    if t.is_boolean(source):
+        return "boolean", pa.bool_()
+    if t.is_date(source):
+        return "date", pa.date32()
+    return ("time", pa.time64("us")) if t.is_time(source) else None
+
+
 def twice(names: Sequence[str], key: Callable[[str], str], table: str) -> Iterator[Problem]:
     """Yield a problem for each name that is the same as an earlier one."""
     seen: dict[str, str] = {}

@@ -16,6 +16,7 @@ from dataforge.destinations._columns import (
     is_text,
     json_text,
     lossless,
+    standard_type,
 )
 from dataforge.errors import TerminalError
 
@@ -271,23 +272,11 @@ def _new_type(source: pa.DataType) -> tuple[str, pa.DataType]:
         return "numeric(20,0)", pa.decimal128(20, 0)
     if t.is_duration(source):
         return "interval", source
-    if t.is_timestamp(source):
-        return ("timestamp", pa.timestamp("us")) if source.tz is None else ("timestamptz", pa.timestamp("us", "UTC"))
-    if t.is_integer(source):
-        bits = source.bit_width + (source.bit_width if t.is_unsigned_integer(source) else 0)
-        if bits <= 16:
-            return "smallint", pa.int16()
-        return ("integer", pa.int32()) if bits <= 32 else ("bigint", pa.int64())
-    if t.is_floating(source):
-        return ("real", pa.float32()) if source.bit_width <= 32 else ("double precision", pa.float64())
-    simple: tuple[tuple[Callable[[pa.DataType], bool], str, pa.DataType], ...] = (
-        (t.is_boolean, "boolean", pa.bool_()),
-        (t.is_date, "date", pa.date32()),
-        (t.is_time, "time", pa.time64("us")),
-        (t.is_interval, "interval", pa.month_day_nano_interval()),
-        (is_bytes, "bytea", pa.binary()),
-    )
-    return next(((type_, to) for fits, type_, to in simple if fits(source)), ("text", pa.string()))
+    if t.is_interval(source):
+        return "interval", pa.month_day_nano_interval()
+    if is_bytes(source):
+        return "bytea", pa.binary()
+    return standard_type(source) or ("text", pa.string())
 
 
 def _elements_in_range(wire: Wire) -> Wire:

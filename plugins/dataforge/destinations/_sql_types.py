@@ -20,6 +20,7 @@ from dataforge.destinations._columns import (
     is_text,
     json_text,
     lossless,
+    standard_type,
 )
 from dataforge.destinations._sql_dialects import Dialect
 from dataforge.errors import TerminalError
@@ -223,22 +224,9 @@ def _new_type(source: pa.DataType, dialect: Dialect) -> tuple[str, pa.DataType]:
         if precision > 38 or (dialect.name == "sqlite" and (precision == 38 or precision - scale > SQLITE_DIGITS)):
             return dialect.text, pa.string()
         return f"numeric({precision},{scale})", pa.decimal128(precision, scale)
-    if t.is_timestamp(source):
-        return ("timestamp", pa.timestamp("us")) if source.tz is None else ("timestamptz", pa.timestamp("us", "UTC"))
-    if t.is_integer(source):
-        bits = source.bit_width + (source.bit_width if t.is_unsigned_integer(source) else 0)
-        if bits <= 16:
-            return "smallint", pa.int16()
-        return ("integer", pa.int32()) if bits <= 32 else ("bigint", pa.int64())
-    if t.is_floating(source):
-        return ("real", pa.float32()) if source.bit_width <= 32 else ("double precision", pa.float64())
-    simple: tuple[tuple[Callable[[pa.DataType], bool], str, pa.DataType], ...] = (
-        (t.is_boolean, "boolean", pa.bool_()),
-        (t.is_date, "date", pa.date32()),
-        (t.is_time, "time", pa.time64("us")),
-        (is_bytes, "blob" if dialect.name == "sqlite" else "bytea", pa.binary()),
-    )
-    return next(((type_, to) for fits, type_, to in simple if fits(source)), (dialect.text, pa.string()))
+    if is_bytes(source):
+        return "blob" if dialect.name == "sqlite" else "bytea", pa.binary()
+    return standard_type(source) or (dialect.text, pa.string())
 
 
 # ---- Values that the database would refuse, cut or change

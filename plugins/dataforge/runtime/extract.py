@@ -84,11 +84,15 @@ def cut_views(
 
 
 class Views(dict[str, "Landed"]):
-    """The sources' views by name, and the files that they are read from as those were when reading began."""
+    """The sources' views by name, and the files that they are read from as those were before they were read."""
 
-    def __init__(self, views: Mapping[str, Landed], files: Iterable[Path]) -> None:
-        super().__init__(views)
-        self._files = {path: _stamp(path) for path in files}
+    def __init__(self) -> None:
+        super().__init__()
+        self._files: dict[Path, tuple[int, int, int]] = {}
+
+    def watch(self, path: Path) -> None:
+        """Note what a file is now."""
+        self._files.setdefault(path, _stamp(path))
 
     def refuse_changed(self) -> None:
         """Raise TransientError when a file was replaced, cut or removed since: what was read may be a part of it."""
@@ -122,16 +126,17 @@ def landed(
     from dataforge.runtime.landing import NoRecordsError, land
 
     bounds = {name: reading.bounds() for name, reading in (readings or {}).items()}
+    views = Views()
     extracted = {
-        name: _extract(config, name, context, scratch / f"source-{name}", sample, bounds.get(name)) for name in sources
+        name: _extract(config, name, context, scratch / f"source-{name}", sample, bounds.get(name), views.watch)
+        for name in sources
     }
     files = [path for one in extracted.values() if isinstance(one, Files) for path in one.paths]
     con = connect_for(config, context, scratch, (*writable, *files))
     opened = [one for one in extracted.values() if isinstance(one, Batches)]
     try:
-        stamped = Views({}, files)
-        views = {
-            name: land(
+        for name, one in extracted.items():
+            views[name] = land(
                 con,
                 name,
                 one,
@@ -140,15 +145,12 @@ def landed(
                 sample=sample,
                 limit=config.reject_limit,
             )
-            for name, one in extracted.items()
-        }
         if opened:
             # a stream can't be read a second time, so nothing beside it may rest on an assumption
             for view in views.values():
                 if view.assumed:
                     view.widen()
-        stamped.update(views)
-        yield con, stamped
+        yield con, views
     except FileNotFoundError as error:
         name = Path(error.filename or "a file").name
         raise TransientError(
@@ -255,15 +257,20 @@ def _extract(
     scratch: Path,
     sample: int | None,
     bounds: CursorBounds | None,
+    watch: Callable[[Path], None],
 ) -> Extracted:
     scratch.mkdir(mode=0o700)
     (scratch.parent / f"land-{name}").mkdir(mode=0o700)
     prefix = ("source",) if config.source is not None else ("sources", name)
     try:
         source = SOURCES.build(resolve(config.inputs[name], context.values))
-        return source.extract(ExtractContext(context.connection, scratch, context.values, sample, line, bounds))
+        return source.extract(ExtractContext(context.connection, scratch, context.values, sample, line, bounds, watch))
     except ConfigError as error:
         raise error.under(*prefix) from None
     except FileNotFoundError as error:
-        gone = Path(error.filename or "a file").name
-        raise TransientError(f"{gone} was removed while it was read; it is looked for again") from None
+        raise _removed(error) from None
+
+
+def _removed(error: FileNotFoundError) -> TransientError:
+    name = Path(error.filename or "a file").name
+    return TransientError(f"{name} was removed while it was read; nothing was loaded. It is looked for again")

@@ -119,7 +119,9 @@ def local_files(config: FileSourceConfig, context: ExtractContext) -> tuple[Path
         folder = context.scratch / f"download-{index}"
         for one in find(text, folders, connection=connection, scratch=folder):
             found.setdefault(one.path, one.name)
-            if one.etag is not None:
+            if one.etag is None:
+                context.watch(one.path)
+            else:
                 context.log("object downloaded", name=one.name, etag=one.etag, bytes=one.path.stat().st_size)
     plain = []
     for index, path in enumerate(found):
