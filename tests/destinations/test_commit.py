@@ -940,3 +940,52 @@ def test_a_text_with_nul_becomes_a_dead_letter_where_they_are_kept(postgres: Pla
     with postgres.ledger() as ledger:
         (letter,) = ledger.dead_letters()
     assert letter.reject.record == '{"v":"b\\u0000c"}'
+
+
+@pytest.mark.parametrize(
+    ("statement", "stored"),
+    [
+        ("add column extra bigint", [(1, "a"), (2, "b"), (3, "c")]),
+        ("drop column v", [(1, None), (2, "b"), (3, "c")]),
+        ("alter column id type numeric(20,0)", [(1, "a"), (2, "b"), (3, "c")]),
+        ("add column extra bigint not null default 0", [(1, "a"), (2, "b"), (3, "c")]),
+        ("rename column v to w", [(1, None), (2, "b"), (3, "c")]),
+    ],
+)
+def test_a_table_that_is_changed_while_rows_are_staged_gets_all_of_them_or_none(
+    postgres: Place, statement: str, stored: list[Any]
+) -> None:
+    config = {**MERGE, "stage_above": 0}
+    postgres.load({"id": [1], "v": ["a"]}, config=config)
+    incoming = Changing(pa.table({"id": [2, 3], "v": ["b", "c"]}), postgres, statement)
+    postgres.destination(**config).load(incoming, postgres.context("B"))
+    assert [(int(row), value) for row, value in postgres.stored("id", "v")] == stored
+
+
+def test_a_table_that_comes_to_need_a_column_while_rows_are_staged_stays_as_it_is(postgres: Place) -> None:
+    config = {**MERGE, "stage_above": 0}
+    postgres.load({"id": [1]}, config=config)
+    incoming = Changing(
+        pa.table({"id": [2]}), postgres, "add column must bigint not null default 0", "alter must drop default"
+    )
+    with pytest.raises(ConfigError, match=r"needs column 'must'"):
+        postgres.destination(**config).load(incoming, postgres.context("B"))
+    assert postgres.stored("id") == [(1,)]
+
+
+class Changing(Rows):
+    """Rows whose last is followed, in the first pass, by changes of the table in another session."""
+
+    def __init__(self, table: pa.Table, place: Place, *statements: str) -> None:
+        super().__init__(table)
+        self.place, self.statements = place, list(statements)
+
+    def reader(self) -> pa.RecordBatchReader:
+        batches = super().reader()
+
+        def read() -> Iterator[pa.RecordBatch]:
+            yield from batches
+            while self.statements:
+                self.place.run(f"alter table {self.place.table} {self.statements.pop(0)}")
+
+        return pa.RecordBatchReader.from_batches(batches.schema, read())
