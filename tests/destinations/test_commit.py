@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 import uuid
@@ -216,6 +217,16 @@ def test_a_repeat_or_backfill_read_before_another_run_does_not_overwrite_it(plac
     for step in late:
         with pytest.raises(FencedError):
             place.load({"id": [5]}, "A", digest="b", cursor=step)
+    assert place.stored("id") == [(5,), (6,)]
+
+
+def test_a_cleared_run_is_fenced_off_by_a_backfill_that_came_between(place: Place) -> None:
+    place.load({"id": [5, 6]}, "A", cursor=advance(None, 6))
+    again = CursorStep("repeat", {}, position(6), seen=position(6), windows=0)
+    place.load({"id": [6]}, "backfill", cursor=CursorStep("window", window=Window("id", "6", "7", "BIGINT")))
+    with pytest.raises(FencedError, match="a backfill of"):
+        place.load({"id": [5, 6]}, "A", digest="again", cursor=again)
+    place.load({"id": [5]}, "A", digest="again", cursor=dataclasses.replace(again, windows=1))
     assert place.stored("id") == [(5,), (6,)]
 
 

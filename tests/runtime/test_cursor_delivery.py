@@ -137,6 +137,21 @@ def test_a_backfill_replaces_its_interval_and_leaves_the_cursor(sql: Sql, home: 
 
 
 @each
+def test_a_run_that_is_cleared_after_a_backfill_leaves_its_interval_to_it(sql: Sql, home: Path, to: str) -> None:
+    config = pipeline(to)
+    sql("INSERT INTO shop.orders VALUES (1, '2025-01-01 10:00+00', 1), (2, '2025-01-02 10:00+00', 2)")
+    sql("INSERT INTO shop.orders VALUES (3, '2025-01-03 00:00+00', 3)")
+    run(config, "one")
+    interval = (datetime(2025, 1, 2, tzinfo=UTC), datetime(2025, 1, 3, tzinfo=UTC))
+    staged(config, local(config, {}, interval, "backfill"))
+    for _ in range(2):
+        run(config, "one")
+        assert stored(to, sql, home) == [1, 2, 3]
+    staged(config, local(config, {}, interval, "backfill"))
+    assert stored(to, sql, home) == [1, 2, 3]
+
+
+@each
 def test_with_a_key_and_a_lookback_late_records_arrive(sql: Sql, home: Path, to: str) -> None:
     config = pipeline(to, {"lookback": "1h"}, write_disposition="merge", primary_key=["id"])
     sql("INSERT INTO shop.orders VALUES (1, '2025-01-01 10:00+00', 1)")

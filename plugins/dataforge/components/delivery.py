@@ -92,7 +92,8 @@ class CursorStep:
     window      a backfill of an interval; it replaces what this pipeline loaded of `window`, the state stays as it is
 
     `seen` is the state when a repeat or a window was read. When it has moved by the commit, another run may have loaded
-    newer values of the same records in between.
+    newer values of the same records in between. `windows` is how many backfills of the pipeline stood when a repeat was
+    read: their intervals are theirs, and the repeat left them out.
     """
 
     mode: Literal["advance", "repeat", "window"]
@@ -100,6 +101,7 @@ class CursorStep:
     after: Cursor = field(default_factory=dict)
     window: Window | None = None
     seen: Cursor | None = None
+    windows: int | None = None
 
     @property
     def expected(self) -> Cursor | None:
@@ -114,6 +116,7 @@ class CursorStep:
             "after": cursor_to_json(self.after),
             "window": asdict(self.window) if self.window else None,
             "seen": None if self.seen is None else cursor_to_json(self.seen),
+            "windows": self.windows,
         }
 
     @classmethod
@@ -123,8 +126,18 @@ class CursorStep:
             return None
         window = Window(**value["window"]) if value.get("window") else None
         seen = None if value.get("seen") is None else cursor_from_json(value["seen"])
-        return cls(value["mode"], cursor_from_json(value["before"]), cursor_from_json(value["after"]), window, seen)
+        before, after = cursor_from_json(value["before"]), cursor_from_json(value["after"])
+        return cls(value["mode"], before, after, window, seen, value.get("windows"))
 
+
+def windows_of(loads: Iterable[LoadRecord]) -> list[Window]:
+    """Return the intervals of the backfills among those loads that stand."""
+    steps = (CursorStep.from_json(load.cursor) for load in loads if load.undone_at is None)
+    return [step.window for step in steps if step is not None and step.mode == "window" and step.window is not None]
+
+
+EVERY_LOAD = 1_000_000
+"""More loads than any ledger keeps of a pipeline."""
 
 RejectStage = Literal["extract", "transform", "check", "contract", "key", "load"]
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataforge.components.base import Incoming, LoadContext, LoadReport
 from dataforge.components.delivery import (
+    EVERY_LOAD,
     CursorStep,
     DeadLetter,
     LoadRecord,
@@ -31,6 +32,7 @@ from dataforge.components.delivery import (
     State,
     Undone,
     cursor_to_json,
+    windows_of,
 )
 from dataforge.components.prefetch import Prefetched, prefetch
 from dataforge.components.retry import TRANSACTION
@@ -276,6 +278,10 @@ class _Attempt:
             raise FencedError(
                 f"fenced off: the cursor of {target} moved since these records were read, by another run; nothing was "
                 "written. Clear the extract task to read again"
+            )
+        if step.windows is not None and len(windows_of(ledger.loads(EVERY_LOAD))) != step.windows:
+            raise FencedError(
+                f"fenced off: a backfill of {target} was committed since these records were read; nothing was written"
             )
         if (
             target.columns is None

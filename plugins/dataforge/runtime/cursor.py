@@ -33,12 +33,14 @@ from dataforge.components.bounds import (
 from dataforge.components.database import quote_identifier as name_sql
 from dataforge.components.database import quote_literal as text_sql
 from dataforge.components.delivery import (
+    EVERY_LOAD,
     CursorPosition,
     CursorStep,
     LoadRecord,
     State,
     Window,
     cursor_from_json,
+    windows_of,
 )
 from dataforge.config import incremental
 from dataforge.config.pipeline import PipelineConfig
@@ -68,7 +70,7 @@ class Reading:
 
     `step` is that of the whole pipeline, with `after` as far as it is known before reading (a repeat). `keyed` says
     that records which are read twice are recognised by their key, so that those with the cursor's own value are all
-    read again.
+    read again. `taken` are intervals that backfills have made theirs, which a repeat leaves to them.
     """
 
     source: str
@@ -77,6 +79,7 @@ class Reading:
     keyed: bool = False
     span: tuple[datetime, datetime] | None = None
     place: tuple[str, ...] = ()
+    taken: tuple[Window, ...] = ()
 
     @property
     def field(self) -> str:
@@ -183,11 +186,15 @@ def readings(config: PipelineConfig, context: TaskContext) -> dict[str, Reading]
     keyed = config.outputs[0].write_disposition == "merge"
     with ledgers.opened(config, 0, context) as ledger:
         marker, state = ledger.load(context.run_id), ledger.state()
+        # by key it does not matter who brings a record; else each record is that of one run
+        taken = () if keyed or marker is None else tuple(windows_of(ledger.loads(EVERY_LOAD)))
     step, span = _step(context, marker, state)
+    if step.mode == "repeat" and not keyed:
+        step = replace(step, windows=len(taken))
     found = {}
     for name, source in chosen.items():
         place = ("source",) if config.source is not None else ("sources", name)
-        reading = Reading(name, source, step, keyed, span, place)
+        reading = Reading(name, source, step, keyed, span, place, taken if step.mode == "repeat" else ())
         for position in (reading.before, reading.after):
             if position is not None and position.field.lower() != reading.field.lower():
                 raise TerminalError(
@@ -369,6 +376,9 @@ class _Edges:
         if reading.step.mode == "repeat":
             after = reading.after
             parts.append(self._compare("<=", after.value, after.type) if after else "false")
+            for window in reading.taken:
+                inside = [self._compare(">=", window.start, window.type), self._compare("<", window.end, window.type)]
+                parts.append(f"NOT ({' AND '.join(inside)})")
         wanted = " AND ".join(parts) or "true"
         return f"({wanted}) OR {self.column} IS NULL"
 
@@ -579,7 +589,7 @@ def merge(steps: Iterable[CursorStep | None]) -> CursorStep | None:
     if not found:
         return None
     first = found[0]
-    if any((step.mode, step.before, step.seen) != (first.mode, first.before, first.seen) for step in found):
+    if any(replace(step, after={}, window=None) != replace(first, after={}, window=None) for step in found):
         raise FencedError("fenced off: another load was committed while the sources were read; they must be read again")
     windows = {step.window for step in found}
     if len(windows) > 1:
@@ -591,7 +601,7 @@ def merge(steps: Iterable[CursorStep | None]) -> CursorStep | None:
     after: dict[str, CursorPosition] = dict(first.before) if first.mode == "advance" else dict(first.after)
     for step in found:
         after |= {name: position for name, position in step.after.items() if position != first.before.get(name)}
-    return CursorStep(first.mode, first.before, after, first.window, first.seen)
+    return replace(first, after=after)
 
 
 # ---- Small things
