@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.child import Attempts, Outcome, Run, Seam
+from tests.faults.proxy import Proxy
 from tests.faults.records import (
     CANARY,
     COLUMNS,
@@ -330,6 +331,12 @@ class Bench:
         database = f"f{uuid.uuid4().hex[:16]}"
         self.server.sql(f"create database {database}")
         return replace(world, server=self.server, database=database)
+
+    def rehearse(self, base: Base, proxy: Proxy) -> None:
+        """Load once undisturbed through the proxy, which counts the messages."""
+        proxy.arm(None)
+        with self.copy(base) as world:
+            succeed(world.run(self.attempts, "count").load())
 
     def base(
         self,

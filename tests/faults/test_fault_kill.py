@@ -150,10 +150,7 @@ def test_a_kill_at_any_statement_leaves_no_trace(bench: Bench, kind: str, dispos
 def test_a_kill_at_any_protocol_message_leaves_no_trace(bench: Bench, proxy: Proxy, disposition: str) -> None:
     base = bench.base("postgres", disposition)
     sweep = Sweep()
-    proxy.arm(None)
-    with bench.copy(base) as world:
-        run = world.run(bench.attempts, "count")
-        assert run.load().ok
+    bench.rehearse(base, proxy)
     for number, when in points(proxy.count(), disposition):
         with bench.copy(base) as world:
             proxy.arm(Fault("kill", message=number, when="before" if when == "before" else "after"))
@@ -166,10 +163,7 @@ def test_a_kill_at_any_protocol_message_leaves_no_trace(bench: Bench, proxy: Pro
 def test_a_cut_at_any_answer_leaves_no_trace(bench: Bench, proxy: Proxy, disposition: str) -> None:
     base = bench.base("postgres", disposition)
     sweep = Sweep()
-    proxy.arm(None)
-    with bench.copy(base) as world:
-        run = world.run(bench.attempts, "count")
-        assert run.load().ok
+    bench.rehearse(base, proxy)
     answers = proxy.count("reply", "answer")
     every = 1 if FULL else 12
     for number in range(1 + sorted(DISPOSITIONS).index(disposition), answers + 1, every):
@@ -185,10 +179,7 @@ def test_a_cut_at_any_answer_leaves_no_trace(bench: Bench, proxy: Proxy, disposi
 def test_a_lost_answer_to_any_commit_leaves_no_trace(bench: Bench, proxy: Proxy, disposition: str, action: str) -> None:
     base = bench.base("postgres", disposition)
     sweep = Sweep()
-    proxy.arm(None)
-    with bench.copy(base) as world:
-        run = world.run(bench.attempts, "count")
-        assert run.load().ok
+    bench.rehearse(base, proxy)
     for number in range(1, proxy.count(kind="commit") + 1):
         with bench.copy(base) as world:
             when = "before" if action == "lose" else "after"

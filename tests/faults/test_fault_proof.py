@@ -25,9 +25,7 @@ Off = tuple[str, ...]
 def lost_commit(bench: Bench, proxy: Proxy, off: Off) -> Verdict:
     """A process that dies when its last COMMIT was done, and Airflow's next try (F16)."""
     base = bench.base("postgres", "append")
-    proxy.arm(None)
-    with bench.copy(base) as world:
-        succeed(world.run(bench.attempts, "count").load())
+    bench.rehearse(base, proxy)
     last = proxy.count(kind="commit")
     with bench.copy(base) as world:
         proxy.arm(Fault("kill", message=last, kind="commit", when="after"))

@@ -29,9 +29,7 @@ class Round:
 def messages(bench: Bench, proxy: Proxy, base: Base, known: dict[int, int]) -> int:
     """Return how many messages an undisturbed load sends."""
     if id(base) not in known:
-        proxy.arm(None)
-        with bench.copy(base) as world:
-            assert world.run(bench.attempts, "count").load().ok
+        bench.rehearse(base, proxy)
         known[id(base)] = proxy.count()
     return known[id(base)]
 

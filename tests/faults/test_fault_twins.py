@@ -59,9 +59,7 @@ def test_a_sleeper_that_wakes_when_its_retry_is_done_changes_nothing(
     bench: Bench, proxy: Proxy, disposition: str
 ) -> None:
     base = base_for(bench, "postgres", disposition)
-    proxy.arm(None)
-    with bench.copy(base) as world:
-        assert world.run(bench.attempts, "count").load().ok
+    bench.rehearse(base, proxy)
     wrong = []
     last = proxy.count()
     every = 3 if FULL else 29 if disposition in ("append", "upsert") else 53
