@@ -117,6 +117,16 @@ def test_the_bundle_makes_the_pool_when_a_second_pipeline_comes_and_keeps_it(
     assert FILE in stub(bundle, "a")
 
 
+def test_a_second_targets_pool_is_made_at_once_after_a_first_ones(folder: Path, airflow_pools: set[str]) -> None:
+    bundle = ConfigBundle(path=str(folder), name="pipelines")
+    put(folder, pipeline("a"), pipeline("b"))
+    bundle.initialize()
+    other = {"type": "duckdb", "database": "other.duckdb", "table": "t"}
+    put(folder, pipeline("c", destination=other), pipeline("d", destination=other))
+    bundle.refresh()
+    assert airflow_pools == {"default_pool", FILE, "dataforge_duckdb_other.duckdb"}
+
+
 def dag_of(source: str) -> Any:
     found: dict[str, Any] = {"__file__": "x.py"}
     exec(source, found)  # the file as Airflow runs it

@@ -129,8 +129,8 @@ class TargetPools:
             con.executemany("INSERT INTO slots VALUES (?, ?, ?, ?, ?)", found)
 
     def _ensure(self, con: sqlite3.Connection, needed: set[str], known: set[str]) -> set[str]:
-        self._ask_at = time.monotonic() + ASK_AGAIN_SECONDS
         if not may_write():
+            self._ask_at = time.monotonic() + ASK_AGAIN_SECONDS
             return known
         try:
             found = existing()
@@ -141,6 +141,8 @@ class TargetPools:
             line("target pools can't be made", level=logging.WARNING, reason=f"{type(error).__name__}: {error}"[:300])
             found = _existing_or(known)
         found = {name for name in found if name.startswith(PREFIX)}
+        if needed - found:
+            self._ask_at = time.monotonic() + ASK_AGAIN_SECONDS
         con.execute("DELETE FROM pools")
         con.executemany("INSERT INTO pools VALUES (?)", [(name,) for name in sorted(found)])
         return found
