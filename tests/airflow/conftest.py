@@ -86,7 +86,7 @@ class Airflow:
             return con.execute(f'SELECT * FROM "{table}"').fetchall()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     """Return a healthy Airflow with the demo's settings."""
     home = tmp_path_factory.mktemp("airflow")

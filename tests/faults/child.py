@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import gc
 import importlib
 import json
 import os
@@ -49,7 +50,13 @@ PRELOADED = (
         for name in ("checks", "clean_up", "compile", "cursor", "extract", "fused", "landing", "load", "transform")
     ),
     "dataforge.destinations._commit",
+    "dataforge.destinations._duckdb_tables",
+    "dataforge.destinations._postgres_session",
+    "dataforge.destinations._postgres_tables",
+    "dataforge.destinations._sql_tables",
     "dataforge.runtime.engines.duckdb_",
+    *(f"sqlglot.{part}.{name}" for part in ("parsers", "generators") for name in ("duckdb", "postgres", "sqlite")),
+    *(f"sqlglot.dialects.{name}" for name in ("duckdb", "postgres", "sqlite")),
 )
 """What attempts import; none of it makes a connection or a thread that would not live through a fork."""
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.truncate")
@@ -365,6 +372,8 @@ def _serve(path: str) -> None:
     parse(
         {"dag_id": "warm", "source": {"type": "parquet", "path": "a"}, "destination": {"type": "duckdb", "table": "t"}}
     )
+    gc.collect()
+    gc.freeze()  # a collection in an attempt would copy the pages of all that was imported
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
