@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,19 @@ START_SECONDS = 240
 RUN_SECONDS = 240
 STOP_SECONDS = 5
 PREFERRED_PORT = 8080
+MODEL = "smollm2:135m"
+MODEL_CONNECTION = "demo_model"
+MODEL_SECONDS = 120
+WISH = (
+    "Every morning at 7 load data/penguins.csv into the duckdb table heavy_penguins, replacing it, "
+    "but only the chubby ones"
+)
+"""A request of which one part can't be read without a model."""
+TOY = f"""\
+{MODEL} is a toy for trying things out: it runs on any CPU, and much of what it adds is wrong or missing. What a request
+says for certain is read without it, and every answer is checked. For work take a model of 1.5 billion parameters or
+more: install Ollama (https://ollama.com), `ollama pull qwen2.5-coder:1.5b`, and run scripts/demo without --with-model;
+Ollama on this machine is found by itself. A server elsewhere: an Airflow connection, named in [dataforge] llm_chain."""
 
 
 class DemoError(Exception):
@@ -43,6 +57,7 @@ class Demo:
     home: Path
     port: int
     environment: Mapping[str, str] = field(repr=False)
+    has_model: bool = False
 
     @property
     def url(self) -> str:
@@ -59,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0 when rows were loaded, 1 when not."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--check", action="store_true", help="stop after the run; exit 0 only if rows were loaded")
+    parser.add_argument("--with-model", action="store_true", help="serve a small real language model too (93 MB)")
     parser.add_argument("--dag", default="penguins", help="which example to run (default: penguins)")
     parser.add_argument("--port", type=int, help="port of Airflow's page (default: 8080, or a free one)")
     options = parser.parse_args(arguments)
@@ -66,8 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     began = time.monotonic()
     try:
-        with home(check=options.check) as folder, components(prepare(folder, options)) as demo:
+        with contextlib.ExitStack() as held:
+            folder = held.enter_context(home(check=options.check))
+            model = held.enter_context(language_model(folder)) if options.with_model else {}
+            demo = held.enter_context(components(prepare(folder, options, model)))
             show(demo, options.dag, began)
+            if demo.has_model and options.check:
+                author(demo)
             if not options.check:
                 stay(demo)
     except (DemoError, OSError) as error:
@@ -108,15 +129,96 @@ def home(*, check: bool) -> Iterator[Path]:
         yield folder
 
 
-def prepare(folder: Path, options: argparse.Namespace) -> Demo:
-    """Write the login, choose free ports, make the metadata database."""
+@contextlib.contextmanager
+def language_model(folder: Path) -> Iterator[dict[str, str]]:
+    """Serve SmolLM2-135M behind Ollama's API while the demo runs; give the settings that make DataForge use it."""
+    print("Fetching a small language model, SmolLM2-135M (93 MB, once)")
+    engine = fetch_model()
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "tests.model_server", "--port", str(port)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(engine)]), "PYTHONUNBUFFERED": "1"}
+    path = folder / "model.log"
+    with path.open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--model", f"{MODEL}={ROOT / '.models' / 'smollm2-135m.gguf'}"],
+            env=environment, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + MODEL_SECONDS
+        while not answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise DemoError(f"the model server did not start\n{tail(path)}")
+            time.sleep(0.1)
+        connection = {"conn_type": "ollama", "host": "127.0.0.1", "port": port, "extra": {"model": MODEL}}
+        yield {
+            f"AIRFLOW_CONN_{MODEL_CONNECTION.upper()}": json.dumps(connection),
+            "AIRFLOW__DATAFORGE__LLM_CHAIN": f"{MODEL_CONNECTION}/{MODEL}",
+        }
+    finally:
+        stop([process])
+
+
+def fetch_model() -> Path:
+    """Fetch the model and the engine that runs it, once; return the engine's folder."""
+    if subprocess.run([ROOT / "scripts" / "model", sys.executable], cwd=ROOT, check=False).returncode:
+        raise DemoError("the model can't be had now; without --with-model the demo needs none")
+    block = engine_lock((ROOT / "requirements-dev.txt").read_text())
+    engine = ROOT / ".models" / f"engine-{block[0].split(' ')[0]}-py{sys.version_info[0]}{sys.version_info[1]}"
+    if engine.is_dir():
+        return engine
+    with tempfile.TemporaryDirectory(dir=ROOT / ".models") as made:
+        lock = Path(made, "engine.txt")
+        lock.write_text("\n".join([*block, ""]))
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        target = Path(made, "engine")
+        done = subprocess.run([*command, "--require-hashes", "--target", target, "-r", lock], check=False)
+        if done.returncode or not target.is_dir():
+            raise DemoError(
+                "llama.cpp's server can't be installed here (it is built for Linux on x86-64); install Ollama instead"
+            )
+        target.rename(engine)
+    return engine
+
+
+def engine_lock(text: str) -> list[str]:
+    """Return the lines of a lock that name the model's engine with its hashes."""
+    lines = text.splitlines()
+    begin = next(index for index, line in enumerate(lines) if line.startswith("xllamacpp=="))
+    end = next(index for index in range(begin, len(lines)) if not lines[index].endswith("\\"))
+    return lines[begin : end + 1]
+
+
+def author(demo: Demo) -> None:
+    """Let the model take part in one config, without writing it; DemoError when what comes back is not right."""
+    print(f"\nAsking {MODEL}: {WISH}")
+    command = [sys.executable, "-m", "dataforge", "author", WISH, "--format", "json"]
+    environment = {**demo.environment, "PYTHONPATH": str(ROOT / "plugins")}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    try:
+        told = json.loads(done.stdout)
+    except ValueError:
+        raise DemoError(f"dataforge author gave no answer\n{done.stderr[-2000:]}") from None
+    config, models = told.get("config") or {}, [turn["model"] for turn in told.get("trace", ()) if turn["model"]]
+    print(told.get("text", ""))
+    for finding in told.get("findings", ()):
+        print(f"{finding['severity']}[{finding['code']}] {finding['message']}")
+    wanted = {"source": ("path", "data/penguins.csv"), "destination": ("table", "heavy_penguins")}
+    missing = [part for part, (key, value) in wanted.items() if config.get(part, {}).get(key) != value]
+    if not models or told["status"] != "valid" or missing or config.get("schedule") != "0 7 * * *":
+        raise DemoError(f"authoring with the model failed: {told.get('status')}, {missing or 'no model took part'}")
+    seconds = told["usage"]["seconds"]
+    print(f"A valid config, with {models[0]}, {told['usage']['completion_tokens']} tokens in {seconds:.0f} s.\n{TOY}")
+
+
+def prepare(folder: Path, options: argparse.Namespace, model: Mapping[str, str] = MappingProxyType({})) -> Demo:
+    """Write the login, choose free ports, make the metadata database; `model` are the settings of a language model."""
     ports = free_ports(3)
     port = options.port or (PREFERRED_PORT if is_free(PREFERRED_PORT) else ports[0])
     if not is_free(port):
         raise DemoError(f"port {port} is taken; choose another one with --port")
     (folder / "passwords.json").write_text(json.dumps({USER: PASSWORD}))
-    own = settings(folder, port, ports[1:], options.check)
-    demo = Demo(folder, port, {**os.environ, **own})
+    own = settings(folder, port, ports[1:], options.check) | dict(model)
+    demo = Demo(folder, port, {**os.environ, **own}, bool(model))
     write_environment(folder / "environment", own)
     demo.logs.mkdir(parents=True, exist_ok=True)
     print("Preparing Airflow's database")
@@ -389,9 +491,22 @@ def stay(demo: Demo) -> None:
     print(
         f"In a shell of its own: . {os.path.relpath(demo.home / 'environment')}   then airflow dags list, dataforge …"
     )
+    if demo.has_model:
+        print(f'There, try: dataforge author "{WISH}"   or dataforge chat, dataforge models, dataforge usage\n{TOY}')
+    else:
+        print(
+            'There, try: dataforge author "…" (with Ollama, or scripts/demo --with-model for a small model of its own)'
+        )
     print(f"Drop a JSON config into {ROOT / 'configs'}: its DAG appears within seconds. Stop with Ctrl-C.")
     while True:
         time.sleep(3600)
+
+
+def answers(port: int) -> bool:
+    """Whether something on this machine takes connections there."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def is_free(port: int) -> bool:

@@ -72,8 +72,10 @@ def test_a_failed_run_is_repaired_from_its_log(configs: Path, capsys: pytest.Cap
     path.write_text(text_of(transforms=[{"type": "filter", "where": "amuont > 0"}]))
     folder = configs.parent / "logs" / "dag_id=orders" / "run_id=manual__1" / "task_id=transform"
     folder.mkdir(parents=True)
-    event = "/transforms/0/where: column 'amuont' is not known (did you mean 'amount'?)"
-    (folder / "attempt=1.log").write_text(json.dumps({"level": "error", "event": event}) + "\n")
+    said = "/transforms/0/where: column 'amuont' is not known (did you mean 'amount'?)"
+    error = {"exc_type": "ConfigError", "exc_value": said}
+    line = {"level": "error", "event": "Task failed with exception", "error_detail": [error]}
+    (folder / "attempt=1.log").write_text(json.dumps(line) + "\n")
     code, found = call(capsys, "repair", "--run", "orders", "manual__1", "--no-model", "--yes")
     assert code == 0
     assert "amuont" in found["failure"]["explanation"]

@@ -121,8 +121,26 @@ class TestLoads:
         assert [load["rows"] for load in target["loads"]] == [1, 2]
         assert all(load["run_id"].startswith("cli__") and load["undone_at"] is None for load in target["loads"])
         code, out, _ = shop("loads", path)
+        title, headings, *_ = out.splitlines()
+        assert title.rstrip() == f"warehouse/{shop.schema}.orders: loads of orders, the newest first"
+        wanted = "committed run disposition rows inserted updated deleted rejected undone"
+        assert headings.replace("┃", " ").split() == wanted.split()
         assert (code, "append" in out) == (0, True)
         assert len(shop.json("loads", path, "--limit", 1)["targets"][0]["loads"]) == 1
+
+    def test_a_run_can_be_named_and_repeated_by_its_name(self, shop: Shop, run: Run) -> None:
+        path = shop.config()
+        assert shop.json("run", path, "--run-id", "by hand: 1/2")["run_id"] == "by hand: 1/2"
+        run(path)
+        shop.records("3,30,2024-01-03")
+        assert shop("run", path, "--run-id", "by hand: 1/2")[0] == 0
+        assert sorted(shop.rows(f'select id from "{shop.schema}"."orders"')) == [(1,), (2,), (3,)]
+        assert "by hand: 1/2" in shop.runs(path)
+        assert shop("undo", path, "by hand: 1/2", "--yes")[0] == 0
+        assert shop.count() == 2
+        for name in ("", " ", "a\nb", "x" * 251):
+            with pytest.raises(SystemExit):
+                shop("run", path, "--run-id", name)
 
     def test_before_the_first_load_there_are_none_and_no_ledger_is_made(self, shop: Shop) -> None:
         code, out, err = shop("loads", shop.config())
@@ -184,7 +202,7 @@ class TestCursor:
     def test_setting_it_back_reads_again_and_says_so(self, shop: Shop, run: Run) -> None:
         path = shop.config(source=self.SOURCE)
         run(path)
-        run_again = shop("cursor", "set", path, "--value", "2024-01-01", "--yes")
+        run_again = shop("cursor", "set", path, "2024-01-01", "--yes")
         assert run_again[0] == 0, run_again[2]
         assert "from 2024-01-01 to 2024-01-02 again" in run_again[2]
         assert "'append' adds them" in run_again[2]
@@ -205,6 +223,9 @@ class TestCursor:
         run(path)
         code, _, err = shop("cursor", "set", path, "--value", "yesterday", "--yes")
         assert (code, "'yesterday' is no value of type DATE" in err) == (3, True), err
+        for said in ((), ("2024-01-01", "--value", "2024-01-01")):
+            code, _, err = shop("cursor", "set", path, *said, "--yes")
+            assert (code, "say the value once" in err) == (2, True), err
 
     def test_it_is_forgotten_by_a_reset(self, shop: Shop, run: Run) -> None:
         path = shop.config(source=self.SOURCE)

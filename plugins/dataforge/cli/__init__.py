@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from dataforge.authoring.unfinished import mend
 from dataforge.cli.arguments import build_parser
 from dataforge.cli.loading import InvalidConfig
-from dataforge.cli.output import print_json
+from dataforge.cli.output import logs, print_json
 from dataforge.cli.usage import UsageError
 from dataforge.errors import CheckFailed, ConfigError, DataForgeError, NothingToLoad
 
@@ -18,8 +19,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Users see messages, never a stack trace."""
     arguments = build_parser().parse_args(argv)
     as_json = getattr(arguments, "format", "") == "json"
+    mend()
     try:
-        code: int = arguments.command(arguments)
+        with logs():
+            code: int = arguments.command(arguments)
     except DataForgeError as error:
         code = _tell(error)
         if as_json:

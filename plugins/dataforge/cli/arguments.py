@@ -10,6 +10,9 @@ from pathlib import Path
 
 from dataforge import __version__
 
+MAX_RUN_ID = 250
+"""Airflow's own limit."""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; the namespace it gives holds `command`, a function of that namespace."""
@@ -47,6 +50,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = _command(commands, "runs", "run", "run a pipeline here and now, without a scheduler")
     run.add_argument("path", type=Path, metavar="CONFIG")
+    run.add_argument(
+        "--run-id",
+        type=_run_id,
+        metavar="RUN",
+        help="name of the run; the rows of one that was loaded before are replaced, as when a run is cleared",
+    )
     _run_values(run)
     _format(run)
 
@@ -94,7 +103,8 @@ def _ledger_commands(commands: argparse._SubParsersAction) -> None:  # type: ign
     set_ = _command(cursor, "ledger", "set", "put the cursor of a source to a value", function="cursor_set")
     _ledger(set_)
     set_.add_argument("--source", metavar="NAME", help="which source, where several have a cursor_field")
-    set_.add_argument("--value", required=True, metavar="VALUE", help="the next run reads from this value on")
+    set_.add_argument("given", nargs="?", metavar="VALUE", help="the next run reads from this value on")
+    set_.add_argument("--value", metavar="VALUE", help="the same, also for a value that begins with -")
     set_.add_argument("--type", metavar="TYPE", help="SQL type of the value; that of the cursor so far when not given")
     _yes(set_)
     reset = _command(cursor, "ledger", "reset", "forget the cursor; all is read again", function="cursor_reset")
@@ -140,8 +150,10 @@ def _authoring_commands(commands: argparse._SubParsersAction) -> None:  # type: 
     _yes(author)
 
     refine = _command(commands, "authoring", "refine", "change a config as a request in plain words says")
-    refine.add_argument("path", type=Path, metavar="CONFIG")
-    refine.add_argument("request", metavar="REQUEST")
+    _config(refine)
+    refine.add_argument(
+        "request", metavar="REQUEST", help="what is to change, in English or German; - reads it from input"
+    )
     refine.add_argument("--param", action="append", default=[], type=_param, metavar="KEY=VALUE", help="as for author")
     _model(refine)
     _yes(refine)
@@ -149,7 +161,7 @@ def _authoring_commands(commands: argparse._SubParsersAction) -> None:  # type: 
     explain = _command(
         commands, "authoring", "explain", "say in plain words what a config, finding or failed run means"
     )
-    explain.add_argument("path", nargs="?", type=Path, metavar="CONFIG")
+    _config(explain, nargs="?")
     explain.add_argument("--finding", metavar="CODE", help="explain this finding's code")
     explain.add_argument("--run", nargs=2, metavar=("DAG_ID", "RUN_ID"), help="explain why this run failed")
     explain.add_argument("--diff", type=Path, metavar="OTHER", help="explain what OTHER changes of CONFIG")
@@ -168,6 +180,19 @@ def _authoring_commands(commands: argparse._SubParsersAction) -> None:  # type: 
     usage.add_argument("--since", type=_instant, metavar="INSTANT", help="only since then")
     _format(usage)
 
+    mcp = _command(commands, "mcp", "mcp", "serve these functions to other assistants (Model Context Protocol)")
+    mcp.add_argument("--allow-write", action="store_true", help="offer the tools that deploy and roll back, too")
+    mcp.add_argument(
+        "--configs", type=Path, metavar="FOLDER", help="the configs folder; that of the settings if not given"
+    )
+    mcp.add_argument("--no-model", action="store_true", help="do only what needs no language model of its own")
+
+
+def _config(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument(
+        "path", nargs=nargs, type=Path, metavar="CONFIG", help="a file, or its name in the configs folder"
+    )
+
 
 def _model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="MODEL", help="model, or connection/model; the settings' own when not given")
@@ -178,7 +203,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
 
 def _deploying_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     repair = _command(commands, "deploying", "repair", "repair a config, or the config of a failed run")
-    repair.add_argument("path", nargs="?", type=Path, metavar="CONFIG")
+    _config(repair, nargs="?")
     repair.add_argument("--run", nargs=2, metavar=("DAG_ID", "RUN_ID"), help="a failed run; its log is read")
     repair.add_argument(
         "--log", type=Path, metavar="FILE", help="the log of the failed run, where Airflow's is elsewhere"
@@ -194,7 +219,7 @@ def _deploying_commands(commands: argparse._SubParsersAction) -> None:  # type: 
     _format(repair)
 
     deploy = _command(commands, "deploying", "deploy", "check a config and put it into the configs folder")
-    deploy.add_argument("path", type=Path, metavar="FILE")
+    deploy.add_argument("path", type=Path, metavar="FILE", help="the config, wherever it lies")
     deploy.add_argument("--name", metavar="NAME", help="its path in the configs folder; the file's own when not given")
     deploy.add_argument("--message", default="", metavar="TEXT", help="why, for the history")
     deploy.add_argument("--base", metavar="DIGEST", help="refuse when the deployed file is not at this revision")
@@ -202,14 +227,14 @@ def _deploying_commands(commands: argparse._SubParsersAction) -> None:  # type: 
     _format(deploy)
 
     rollback = _command(commands, "deploying", "rollback", "write an older revision of a config again")
-    rollback.add_argument("path", type=Path, metavar="CONFIG")
+    _config(rollback)
     rollback.add_argument("revision", nargs="?", metavar="REVISION", help="id or digest; the one before when not given")
     rollback.add_argument("--message", default="", metavar="TEXT", help="why, for the history")
     _yes(rollback)
     _format(rollback)
 
     history = _command(commands, "deploying", "history", "list the revisions of a config")
-    history.add_argument("path", type=Path, metavar="CONFIG")
+    _config(history)
     history.add_argument("--limit", type=_positive, default=100, metavar="N", help="revisions to list (default: 100)")
     _format(history)
 
@@ -279,6 +304,12 @@ def _param(text: str) -> tuple[str, str]:
     if not separator or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _run_id(text: str) -> str:
+    if not text.strip() or len(text) > MAX_RUN_ID or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a run: 1 to {MAX_RUN_ID} printable characters")
+    return text
 
 
 def _instant(text: str) -> datetime:

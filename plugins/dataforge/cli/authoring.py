@@ -6,15 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataforge.cli.deploying import _actor, _ask, _gateway
-from dataforge.cli.loading import use_root
+from dataforge.cli.deploying import _actor, _ask, _file_of
+from dataforge.cli.loading import find, use_root
 from dataforge.cli.output import print_json, print_sql, print_table
 from dataforge.cli.usage import UsageError
-from dataforge.errors import DataForgeError
+from dataforge.errors import DataForgeError, bounded
 from dataforge.settings import get_settings
 
 if TYPE_CHECKING:
@@ -27,74 +27,44 @@ def author(arguments: argparse.Namespace) -> int:
     """Make a config from a request; show findings, sample rows and the diff, and write it when wanted."""
     from dataforge.authoring import catalogue
     from dataforge.authoring.author import author as write
+    from dataforge.authoring.generations import record_draft
 
     folder = get_settings().configs_folder
     known = catalogue.read(folder)
     path = folder / arguments.name if arguments.name else None
-    draft = write(
-        _request(arguments, folder, mode=arguments.mode, live=arguments.live, rows=arguments.rows),
-        _model_gateway(arguments),
-        catalogue=known,
-        on_text=_stream(arguments),
-        path=path,
-    )
-    return _finish(arguments, draft, path or _place(folder, draft), folder, known, before="")
+    wish = _request(arguments, folder, mode=arguments.mode, live=arguments.live, rows=arguments.rows)
+    draft = write(wish, _models(arguments), catalogue=known, on_text=_stream(arguments), path=path)
+    record_draft(draft, wish.text, kind="author", actor=wish.actor)
+    return _finish(arguments, draft, path or _place(folder, draft), folder, known, before="", reason=wish.text)
 
 
 def refine(arguments: argparse.Namespace) -> int:
     """Change a config as a request says; every other byte of the file stays."""
     from dataforge.authoring import catalogue
+    from dataforge.authoring.generations import record_draft
     from dataforge.authoring.refine import refine as change
 
-    path: Path = arguments.path
-    if not path.is_file():
-        raise UsageError(f"there is no config file {str(path)!r}")
+    path = find(arguments.path)
     folder = use_root(path)
     known = catalogue.read(folder)
-    text = path.read_text(encoding="utf-8")
-    draft = change(
-        _request(arguments, folder, base=_object(text, path)),
-        _model_gateway(arguments),
-        text=text,
-        catalogue=known,
-        on_text=_stream(arguments),
-        path=path,
-    )
-    return _finish(arguments, draft, path, folder, known, before=text)
+    text = _text(path)
+    wish = _request(arguments, folder, base=_object(text, path))
+    draft = change(wish, _models(arguments), text=text, catalogue=known, on_text=_stream(arguments), path=path)
+    record_draft(draft, wish.text, kind="refine", actor=wish.actor)
+    return _finish(arguments, draft, path, folder, known, before=text, reason=wish.text)
 
 
 def explain(arguments: argparse.Namespace) -> int:
     """Say in plain words what a config, a difference, a finding's code or a failed run means."""
     from dataforge.authoring import explain as words
+    from dataforge.authoring.generations import record_explanation
 
-    gateway = _model_gateway(arguments)
-    sql, plain = "", ""
-    if arguments.finding:
-        plain = f"{arguments.finding}: {words.code_in_words(arguments.finding)}"
-    elif arguments.run:
-        from dataforge.authoring.failures import find_log, read_failure
-        from dataforge.cli.deploying import _file_of
-
-        path = arguments.path or _file_of(arguments.run[0])
-        plain = read_failure(find_log(*arguments.run), path).explanation
-    elif arguments.path is None:
-        raise UsageError("name a CONFIG, or --finding CODE, or --run DAG_ID RUN_ID")
-    else:
-        if not arguments.path.is_file():
-            raise UsageError(f"there is no config file {str(arguments.path)!r}")
-        use_root(arguments.path)
-        config = _object(arguments.path.read_text(encoding="utf-8"), arguments.path)
-        if arguments.diff:
-            from dataforge.authoring.diff import changes
-
-            other = _object(arguments.diff.read_text(encoding="utf-8"), arguments.diff)
-            plain = words.diff_in_words(changes(config, other))
-        else:
-            plain, sql = words.in_words(config), words.compiled(config)
+    plain, sql, subject = _plainly(arguments)
     told = words.polish(
-        plain, gateway, sql=sql, language=arguments.language, model=arguments.model, actor=_actor(),
-        on_text=_stream(arguments),
+        plain, _models(arguments), sql=sql, language=arguments.language, model=arguments.model, actor=_actor(),
+        use_cache=not arguments.no_cache, on_text=_stream(arguments),
     )  # fmt: skip
+    record_explanation(told, subject, actor=_actor())
     if arguments.format == "json":
         print_json(
             {"text": told.text, "plain": told.plain, "sql": told.sql, "model": told.model, "usage": vars(told.usage)}
@@ -108,68 +78,137 @@ def explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _plainly(arguments: argparse.Namespace) -> tuple[str, str, str]:
+    """Return what is to be explained in our own words, its SQL, and what it is."""
+    from dataforge.authoring import explain as words
+
+    if arguments.finding:
+        code = arguments.finding
+        return f"{code}: {words.code_in_words(code)}", "", f"finding {code}"
+    if arguments.run:
+        from dataforge.authoring.failures import find_log, read_failure
+
+        path = find(arguments.path) if arguments.path else _file_of(arguments.run[0])
+        return read_failure(find_log(*arguments.run), path).explanation, "", f"run {' '.join(arguments.run)}"
+    if arguments.path is None:
+        raise UsageError("name a CONFIG, or --finding CODE, or --run DAG_ID RUN_ID")
+    path = find(arguments.path)
+    use_root(path)
+    config = _object(_text(path), path)
+    if arguments.diff is None:
+        return words.in_words(config), words.compiled(config), path.name
+    from dataforge.authoring.diff import changes
+
+    other = find(arguments.diff)
+    changed = words.diff_in_words(changes(config, _object(_text(other), other)))
+    return changed, "", f"{path.name} against {other.name}"
+
+
 def chat(arguments: argparse.Namespace) -> int:
     """Write and change a config in a conversation; what was said before is kept."""
-    from dataforge.authoring import catalogue, layout
-    from dataforge.authoring.author import author as write
-    from dataforge.authoring.refine import refine as change
+    from dataforge.authoring import catalogue
 
     path: Path | None = arguments.path
+    if path is not None and not path.is_file():
+        path = path if path.parent.is_dir() and path.suffix == ".json" else find(path)
     folder = use_root(path) if path else get_settings().configs_folder
-    known = catalogue.read(folder)
-    gateway = _model_gateway(arguments)
-    text = path.read_text(encoding="utf-8") if path and path.is_file() else ""
-    before, code = text, 0
-    said: list[str] = []
+    text = _text(path) if path and path.is_file() else ""
+    if text and path:
+        _object(text, path)
+    talk = _Chat(arguments, folder, path, _models(arguments), catalogue.read(folder), text, text)
     print("Say what you want; /show, /diff, /write, /undo, /quit.", file=sys.stderr)
-    versions: list[str] = []
-    while (line := _line()) is not None:
-        if line in ("/quit", "/exit", "/q"):
-            break
+    while (line := _line()) not in (None, "/quit", "/exit", "/q"):
+        try:
+            talk.take(str(line))
+        except KeyboardInterrupt:
+            print("stopped; nothing was changed", file=sys.stderr)
+        except DataForgeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            talk.code = 1
+    if line is None:
+        print(file=sys.stderr)
+    if talk.text != talk.before:
+        print("the config was not written; /write does that", file=sys.stderr)
+    return talk.code
+
+
+@dataclass
+class _Chat:
+    """One conversation: the text as it is now, that which stands in the file, and how it came about."""
+
+    arguments: argparse.Namespace
+    folder: Path
+    path: Path | None
+    gateway: Gateway | None
+    known: Catalogue
+    text: str
+    before: str
+    code: int = 0
+    draft: Draft | None = None
+    said: list[str] = field(default_factory=list)
+    versions: list[tuple[str, Draft | None]] = field(default_factory=list)
+
+    def take(self, line: str) -> None:
+        """Do what one line says."""
         if line == "/show":
-            print(text or "nothing yet")
+            print(self.text or "nothing yet")
         elif line == "/diff":
-            _print_diff(before, text, path.name if path else "new.json")
+            _print_diff(self.before, self.text, self.path.name if self.path else "new.json")
         elif line == "/undo":
-            text = versions.pop() if versions else text
-            print(text or "nothing yet")
+            self.text, self.draft = self.versions.pop() if self.versions else (self.text, self.draft)
+            print(self.text or "nothing yet")
         elif line == "/write":
-            target = path or folder / f"{_object(text, folder).get('dag_id', 'pipeline')}.json"
-            _write(target, text, folder, before, None)
-            before, path = text, target
+            self._write()
+        elif line.startswith("/"):
+            raise UsageError(f"there is no {line.split()[0]!r}; /show, /diff, /write, /undo, /quit")
         elif line:
-            if text:
-                wish = _wish(arguments, line, folder, base=_object(text, path or folder), history=said)
-                draft = change(wish, gateway, text=text, catalogue=known, on_text=_stream(arguments), path=path)
-            else:
-                draft = write(
-                    _wish(arguments, line, folder, history=said), gateway, catalogue=known, on_text=_stream(arguments)
-                )
-            if arguments.format == "json":
-                print(json.dumps(report(draft), ensure_ascii=False, default=str))
-            else:
-                _show(draft, text)
-            if draft.config is not None and not draft.refused:
-                versions.append(text)
-                text = draft.text or layout.write(draft.config)
-            said.append(line)
-            code = 0 if draft.valid or draft.config is None else 1
-    return code
+            self._say(line)
+
+    def _write(self) -> None:
+        if not self.text:
+            raise UsageError("there is nothing to write yet")
+        target = self.path or self.folder / f"{_object(self.text, self.folder).get('dag_id', 'pipeline')}.json"
+        _write(target, self.text, self.folder, self.before, self.draft, "; ".join(self.said))
+        self.before, self.path, self.code = self.text, target, 0
+
+    def _say(self, line: str) -> None:
+        from dataforge.authoring import layout
+        from dataforge.authoring.author import author as write
+        from dataforge.authoring.generations import record_draft
+        from dataforge.authoring.refine import refine as change
+        from dataforge.authoring.report import of_draft
+
+        arguments, shown = self.arguments, _stream(self.arguments)
+        base = _object(self.text, self.path or self.folder) if self.text else None
+        wish = _wish(arguments, line, self.folder, base=base, history=self.said)
+        if self.text:
+            draft = change(wish, self.gateway, text=self.text, catalogue=self.known, on_text=shown, path=self.path)
+        else:
+            draft = write(wish, self.gateway, catalogue=self.known, on_text=shown)
+        record_draft(draft, line, kind="refine" if self.text else "author", actor=wish.actor)
+        if arguments.format == "json":
+            print(json.dumps(of_draft(draft), ensure_ascii=False, default=str), flush=True)
+        else:
+            _show(draft, self.text)
+        if draft.config is not None and not draft.refused:
+            self.versions.append((self.text, self.draft))
+            self.text, self.draft = draft.text or layout.write(draft.config), draft
+        self.said.append(line)
+        self.code = 0 if draft.valid or (draft.config is None and not draft.refused) else 1
 
 
 def models(arguments: argparse.Namespace) -> int:
     """List the models of every configured connection, or why none could be asked for."""
-    gateway = _gateway()
-    found = gateway.models() if gateway else []
+    from dataforge.authoring.models import open_models
+
+    found = open_models().models()
     if arguments.format == "json":
         print_json([asdict(one) for one in found])
         return 0
-    if not found:
-        print("no language model is set up; set [dataforge] llm_chain, or start Ollama on this machine")
-        return 0
     for one in found:
-        if one.error:
-            print(f"{one.connection} ({one.provider}): {one.error}")
+        if one.error or not one.models:
+            none = "the server has no model; with Ollama, `ollama pull qwen2.5-coder:1.5b` fetches one"
+            print(f"{one.connection} ({one.provider}): {one.error or none}" if one.provider else one.error)
             continue
         rows = [
             (model.name, model.parameters, model.context_tokens, model.size_bytes, ", ".join(model.tasks))
@@ -181,10 +220,14 @@ def models(arguments: argparse.Namespace) -> int:
 
 def usage(arguments: argparse.Namespace) -> int:
     """Show what was used, by month, person, model and task."""
-    gateway = _gateway()
-    found = gateway.usage(actor=arguments.actor, since=arguments.since) if gateway else []
+    from dataforge.authoring.models import StoreLedger
+
+    found = StoreLedger().summary(actor=arguments.actor, since=arguments.since)
     if arguments.format == "json":
         print_json([asdict(one) for one in found])
+        return 0
+    if not found:
+        print("no language model was used" + (" in that time or by that person" if _narrowed(arguments) else " yet"))
         return 0
     rows = [
         (one.month, one.actor, one.model, one.task, one.usage.calls, one.usage.prompt_tokens,
@@ -194,6 +237,10 @@ def usage(arguments: argparse.Namespace) -> int:
     names = ("month", "actor", "model", "task", "calls", "prompt tokens", "answer tokens", "seconds", "cost")
     print_table("Use of language models", names, rows)
     return 0
+
+
+def _narrowed(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.actor or arguments.since)
 
 
 # ---- requests -------------------------------------------------------------------------------------------------------
@@ -235,8 +282,19 @@ def _object(text: str, path: Path) -> dict[str, Any]:
     return data
 
 
-def _model_gateway(arguments: argparse.Namespace) -> Gateway | None:
-    return None if arguments.no_model else _gateway()
+def _models(arguments: argparse.Namespace) -> Gateway | None:
+    if arguments.no_model:
+        return None
+    from dataforge.authoring.models import open_models
+
+    return open_models()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()  # line ends as they are: the rest of the file stays to the byte
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text; `dataforge repair {path}` can help") from None
 
 
 def _stream(arguments: argparse.Namespace) -> Callable[[str], None] | None:
@@ -252,9 +310,10 @@ def _stream(arguments: argparse.Namespace) -> Callable[[str], None] | None:
 
 
 def _line() -> str | None:
+    """Return the next line; None at the end of the input, or when Ctrl-C ends the conversation."""
     try:
         return input("> " if sys.stdin.isatty() else "").strip()
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         return None
 
 
@@ -266,7 +325,14 @@ def _place(folder: Path, draft: Draft) -> Path:
 
 
 def _finish(
-    arguments: argparse.Namespace, draft: Draft, path: Path, folder: Path, known: Catalogue, *, before: str
+    arguments: argparse.Namespace,
+    draft: Draft,
+    path: Path,
+    folder: Path,
+    known: Catalogue,
+    *,
+    before: str,
+    reason: str,
 ) -> int:
     """Show a draft, and write it when it is valid and wanted."""
     if getattr(arguments, "build", False) and draft.valid and draft.config is not None:
@@ -283,11 +349,13 @@ def _finish(
     written = None
     if draft.valid and draft.text != before and not draft.refused:
         if arguments.yes or (not as_json and sys.stdin.isatty() and _ask(f"write {path}?")):
-            written = _write(path, draft.text, folder, before, draft)
+            written = _write(path, draft.text, folder, before, draft, reason)
         elif not as_json:
             print("nothing was written; repeat with --yes to write it")
     if as_json:
-        print_json({**report(draft), "file": str(path), "written": written})
+        from dataforge.authoring.report import of_draft
+
+        print_json({**of_draft(draft), "file": str(path), "written": written})
     return 0 if draft.valid or (draft.config is None and not draft.refused) else 1
 
 
@@ -299,8 +367,10 @@ def _show(draft: Draft, before: str, name: str = "config.json") -> None:
     if draft.config is not None:
         print()
         _print_diff(before, draft.text, name)
+    told = {finding.message for finding in draft.findings}
     for note in draft.notes:
-        print(f"note: {note}")
+        if note not in told:
+            print(f"note: {note}")
     if shown := as_text(draft.findings):
         print(shown)
     for turn in draft.trace:
@@ -343,57 +413,19 @@ def _samples(draft: Draft) -> None:
     print_table("Sample of what would be loaded", list(last.columns), [list(row.values()) for row in last.rows])
 
 
-def _write(path: Path, text: str, folder: Path, before: str, draft: Draft | None) -> str:
+def _write(path: Path, text: str, folder: Path, before: str, draft: Draft | None, reason: str) -> str:
     """Deploy a text; return the path that was written."""
     import hashlib
 
     from dataforge.authoring.deploy import deploy
+    from dataforge.authoring.generations import origin
+    from dataforge.gateway.redaction import Redaction
 
-    model = next((turn.model for turn in reversed(draft.trace) if turn.model), "") if draft else ""
-    prompt = next((turn.prompt_hash for turn in reversed(draft.trace) if turn.prompt_hash), "") if draft else ""
+    model, prompt_hash = origin(draft.trace) if draft else ("", "")
     base = hashlib.sha256(before.encode()).hexdigest() if before else ""
     done = deploy(
-        path.resolve(), text, base_revision=base, actor=_actor(), reason="authored", model=model, prompt_hash=prompt,
-        root=folder,
+        path.resolve(), text, base_revision=base, actor=_actor(), reason=Redaction().text(bounded(reason, 1_000)),
+        model=model, prompt_hash=prompt_hash, root=folder,
     )  # fmt: skip
     print(f"wrote {done.path}", file=sys.stderr)
     return str(done.path)
-
-
-def _status(draft: Draft) -> str:
-    if draft.refused:
-        return "refused"
-    if draft.config is None:
-        return "answered"
-    return "valid" if draft.valid else "findings"
-
-
-def report(draft: Draft) -> dict[str, Any]:
-    """Return a draft as plain data: config, findings, assumptions, questions, trace and usage."""
-    from dataforge.config.report import as_object
-
-    return {
-        "status": _status(draft),
-        "request_id": draft.request_id,
-        "answer": draft.answer,
-        "config": draft.config,
-        "text": draft.text,
-        "findings": [as_object(finding) for finding in draft.findings],
-        "assumptions": [vars(one) for one in draft.assumptions],
-        "questions": [vars(one) for one in draft.questions],
-        "extracted": [vars(one) for one in draft.extracted],
-        "diff": [vars(one) for one in draft.diff],
-        "notes": list(draft.notes),
-        "examples": list(draft.examples),
-        "grounds": {pointer: vars(one) for pointer, one in draft.grounds.items()},
-        "trace": [
-            {
-                "kind": turn.kind, "note": turn.note, "model": turn.model, "prompt": turn.prompt,
-                "prompt_hash": turn.prompt_hash, "cached": turn.cached, "usage": vars(turn.usage),
-                "before": [as_object(one) for one in turn.before], "after": [as_object(one) for one in turn.after],
-                "changes": [vars(change) for change in turn.changes],
-            }
-            for turn in draft.trace
-        ],
-        "usage": vars(draft.usage),
-    }  # fmt: skip

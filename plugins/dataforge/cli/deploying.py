@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import getpass
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataforge.cli.loading import use_root
+from dataforge.cli.loading import did_you_mean, find, use_root
 from dataforge.cli.output import print_json, print_table
 from dataforge.cli.usage import UsageError
-from dataforge.errors import DataForgeError
 from dataforge.settings import get_settings
 
 if TYPE_CHECKING:
     from dataforge.authoring.deploy import Deployed
     from dataforge.authoring.failures import Failure
     from dataforge.authoring.repair import Repaired
-    from dataforge.gateway.base import Gateway
 
 
 def repair(arguments: argparse.Namespace) -> int:
     """Repair a config, or what a failed run says about its config; show the diff, and write it when wanted."""
     from dataforge.authoring import catalogue, checks
     from dataforge.authoring.deploy import digest_of
+    from dataforge.authoring.generations import record_repair
     from dataforge.authoring.mending import decode
+    from dataforge.authoring.models import open_models
     from dataforge.authoring.repair import repair as repair_text
 
     path, failure = _subject(arguments)
@@ -38,7 +39,7 @@ def repair(arguments: argparse.Namespace) -> int:
         text,
         path=path,
         root=root,
-        gateway=None if arguments.no_model else _gateway(),
+        gateway=None if arguments.no_model else open_models(),
         check=checks.text_checker(path, catalogue=known),
         connections=known.types,
         failure=failure,
@@ -46,6 +47,7 @@ def repair(arguments: argparse.Namespace) -> int:
         model=arguments.model,
         max_turns=arguments.turns,
     )
+    record_repair(repaired, f"repair {path.name}", actor=_actor())
     as_json = arguments.format == "json"
     if not as_json:
         _show(repaired, path, note)
@@ -69,40 +71,23 @@ def _subject(arguments: argparse.Namespace) -> tuple[Path, Failure | None]:
         dag_id, run_id = arguments.run
         path = path or _file_of(dag_id)
         log = tail(arguments.log) if arguments.log else find_log(dag_id, run_id)
-        return _existing(path), read_failure(log, path)
+        return find(path), read_failure(log, path)
     if path is None:
         raise UsageError("name a CONFIG, or a failed run by --run DAG_ID RUN_ID")
-    return _existing(path), read_failure(tail(arguments.log), path) if arguments.log else None
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UsageError(f"there is no config file {str(path)!r}")
-    return path
+    return find(path), read_failure(tail(arguments.log), path) if arguments.log else None
 
 
 def _file_of(dag_id: str) -> Path:
     from dataforge.config.files import read_folder
 
     folder = get_settings().configs_folder
-    for file in read_folder(folder).files if folder.is_dir() else ():
-        if any(loaded.config.dag_id == dag_id for loaded in file.pipelines):
-            return file.path
-    raise UsageError(f"no valid config in {str(folder)!r} describes {dag_id!r}; name its CONFIG too")
-
-
-def _gateway() -> Gateway | None:
-    """Return the deployment's gateway; None where none is configured."""
-    try:
-        from dataforge.gateway.opening import open_gateway
-        from dataforge.runtime.connections import lookup
-    except ImportError:
-        return None
-    try:
-        return open_gateway(lookup)
-    except DataForgeError as error:
-        print(f"no model: {error}", file=sys.stderr)
-        return None
+    found = list(read_folder(folder).pipelines) if folder.is_dir() else []
+    for loaded in found:
+        if loaded.config.dag_id == dag_id:
+            return loaded.file
+    near = difflib.get_close_matches(dag_id, [loaded.config.dag_id for loaded in found], n=1)
+    hint = f"did you mean {near[0]!r}? Else name its CONFIG too" if near else "name its CONFIG too"
+    raise UsageError(f"no valid config in {str(folder)!r} describes {dag_id!r}; {hint}")
 
 
 def _actor() -> str:
@@ -178,37 +163,11 @@ def _write(path: Path, root: Path, repaired: Repaired, base: str) -> Deployed | 
 
 
 def _report(repaired: Repaired, path: Path, written: Deployed | None) -> dict[str, Any]:
-    from dataforge.authoring.failures import as_json
-    from dataforge.config.report import as_object
+    from dataforge.authoring.report import of_repair
 
     return {
-        "status": "valid" if repaired.valid else "findings",
-        "stopped": repaired.stopped,
+        **of_repair(repaired),
         "file": str(path),
-        "config": repaired.candidate.config,
-        "text": repaired.candidate.text,
-        "diff": repaired.diff,
-        "fixed": [fix.to_json() for fix in repaired.fixed.applied],
-        "findings": [as_object(finding) for finding in repaired.candidate.findings],
-        "advice": [as_object(finding) for finding in repaired.fixed.advice],
-        "notes": list(repaired.notes),
-        "trace": [
-            {
-                "kind": turn.kind,
-                "note": turn.note,
-                "model": turn.model,
-                "prompt": turn.prompt,
-                "prompt_hash": turn.prompt_hash,
-                "before": len(turn.before),
-                "after": len(turn.after),
-                "changes": [vars(change) for change in turn.changes],
-                "usage": vars(turn.usage),
-            }
-            for turn in repaired.trace
-        ],
-        "usage": vars(repaired.usage),
-        "request_id": repaired.request_id,
-        "failure": as_json(repaired.failure) if repaired.failure else None,
         "written": str(written.path) if written else None,
         "revision": written.revision.id if written and written.revision else None,
     }
@@ -220,7 +179,7 @@ def deploy(arguments: argparse.Namespace) -> int:
     from dataforge.authoring.deploy import deploy as deploy_text
     from dataforge.authoring.deploy import digest_of, place
 
-    source = _existing(arguments.path)
+    source = find(arguments.path)
     root = get_settings().configs_folder.resolve()
     inside = source.resolve().is_relative_to(root)
     target, name = place(arguments.name or (source.resolve() if inside else source.name), root)
@@ -249,6 +208,7 @@ def rollback(arguments: argparse.Namespace) -> int:
 
     root, path = _placed(arguments.path)
     target, name = place(path, root)
+    _refuse_unknown(target, name, root)
     wanted = older(target, arguments.revision, root=root)
     now = target.read_text(encoding="utf-8", errors="replace") if target.is_file() else ""
     shown = diff.text(now, wanted.text or "", name)
@@ -275,6 +235,8 @@ def history(arguments: argparse.Namespace) -> int:
     root, path = _placed(arguments.path)
     target, name = place(path, root)
     found = revisions_of(target, root=root, limit=arguments.limit)
+    if not found:
+        _refuse_unknown(target, name, root)
     if arguments.format == "json":
         print_json([{**vars(one), "file": name, "created_at": one.created_at.isoformat()} for one in found])
         return 0
@@ -298,11 +260,23 @@ def history(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_unknown(target: Path, name: str, root: Path) -> None:
+    from dataforge.authoring.deploy import history as revisions_of
+
+    if not target.is_file() and not revisions_of(target, root=root, limit=1):
+        raise UsageError(f"there is no config file {name!r}, and no revision of one{did_you_mean(target)}")
+
+
 def _placed(path: Path) -> tuple[Path, Path]:
-    """Return the configs folder of a path, and the path in it; a bare name is looked up in the folder itself."""
-    if not path.exists() and not path.is_absolute():
-        root = get_settings().configs_folder.resolve()
-        return root, root / path
+    """Return the configs folder of a path, and the path in it; a bare name is looked up in the folder itself.
+
+    The file itself may be gone: its revisions are there still.
+    """
+    try:
+        path = find(path)
+    except UsageError:
+        root = (get_settings().configs_folder if not path.is_absolute() else use_root(path)).resolve()
+        return root, root / (path if path.suffix == ".json" else path.with_name(f"{path.name}.json"))
     return use_root(path).resolve(), path.resolve()
 
 

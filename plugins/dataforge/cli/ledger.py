@@ -82,6 +82,9 @@ def cursor_set(arguments: argparse.Namespace) -> int:
     """Put the cursor of a source to a value."""
     from dataforge.runtime.cursor_values import compare, typed
 
+    if (arguments.given is None) == (arguments.value is None):
+        raise UsageError("say the value once: dataforge cursor set CONFIG VALUE, or --value VALUE")
+    text = arguments.value if arguments.given is None else arguments.given
     chosen = _chosen(arguments)
     name = _source(chosen.config, arguments.source)
     field = str(chosen.config.inputs[name].cursor_field)
@@ -90,7 +93,7 @@ def cursor_set(arguments: argparse.Namespace) -> int:
         with chosen.ledger(index) as ledger:
             cursor = cursor_from_json(ledger.state().cursor)
         old = cursor.get(name)
-        type_, value = typed(arguments.value, arguments.type or (old.type if old else None))
+        type_, value = typed(text, arguments.type or (old.type if old else None))
         new = CursorPosition(field, value, type_)
         plans.append((index, cursor, new))
         if old is None:
@@ -154,8 +157,10 @@ def loads(arguments: argparse.Namespace) -> int:
             records = ledger.loads(arguments.limit)
         found.append(chosen.about(index, loads=[asdict(record) for record in records]))
         if arguments.format == "text":
-            columns = ("committed", "run", "", "rows", "inserted", "updated", "deleted", "rejected", "undone")
-            print_table(chosen.name(index), columns, map(_load_row, records), [] if records else ["no loads yet"])
+            counts = ("rows", "inserted", "updated", "deleted", "rejected")
+            columns = ("committed", "run", "disposition", *counts, "undone")
+            title = f"{chosen.name(index)}: loads of {chosen.config.dag_id}, the newest first"
+            print_table(title, columns, map(_load_row, records), [] if records else ["no loads yet"])
     return _finish(arguments, chosen, targets=found)
 
 

@@ -42,13 +42,46 @@ def use_root(path: Path) -> Path:
     return root
 
 
+def find(path: Path) -> Path:
+    """Return the config file that is meant: the path itself, or what the configs folder has under that name.
+
+    There `.json` may be left out. UsageError, with the names that are near, when there is none.
+    """
+    if path.is_file():
+        return path
+    if not path.is_absolute() and ".." not in path.parts:
+        folder = get_settings().configs_folder
+        for found in (path.with_name(f"{path.name}.json"), folder / path, folder / f"{path}.json"):
+            if found.is_file():
+                return found
+    raise UsageError(f"there is no config file {str(path)!r}{did_you_mean(path)}")
+
+
+def did_you_mean(path: Path) -> str:
+    """Return a hint at the config files whose names are near, in the path's own folder and in the configs folder."""
+    import difflib
+
+    from dataforge.config.files import config_files
+
+    names: dict[str, str] = {}
+    watched = get_settings().configs_folder
+    if path.parent.is_dir():
+        names |= {found.stem: str(found) for found in path.parent.glob("*.json")}
+    if watched.is_dir():
+        names |= {found.stem: str(found.relative_to(watched)) for found in config_files(watched)}
+    names.pop("defaults", None)
+    near = [names[stem] for stem in difflib.get_close_matches(path.stem, names, n=3)]
+    if near:
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    return f"; there are: {', '.join(sorted(names.values())[:8])}" if names else f"; {str(watched)!r} has none"
+
+
 def read_one(path: Path) -> FileResult:
     """Read one config file with its defaults; warnings go to standard error. UsageError when there is no file."""
     from dataforge.config.files import read_file
     from dataforge.config.report import as_text
 
-    if not path.is_file():
-        raise UsageError(f"there is no config file {str(path)!r}")
+    path = find(path)
     result = read_file(path, root=use_root(path))
     if result.findings:
         print(as_text(result.findings), file=sys.stderr)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+
+from dataforge.cli.usage import UsageError
 
 
 def print_json(value: Any) -> None:
@@ -67,6 +71,30 @@ def print_sql(sql: str) -> None:
     from rich.syntax import Syntax
 
     Console().print(Syntax(sql, "sql", background_color="default", word_wrap=True))
+
+
+@contextmanager
+def logs() -> Iterator[None]:
+    """Send our logs to standard error, also where Airflow sends all others to standard output, among the results.
+
+    Only warnings, unless DATAFORGE_LOG names another level.
+    """
+    logger = logging.getLogger("dataforge")
+    level, propagate = logger.level, logger.propagate
+    handler = logging.StreamHandler(sys.stderr)
+    wanted = os.environ.get("DATAFORGE_LOG", "WARNING").upper()
+    try:
+        logger.setLevel(wanted)
+    except ValueError:
+        raise UsageError(f"DATAFORGE_LOG is {wanted!r}; write DEBUG, INFO, WARNING or ERROR") from None
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 @contextmanager

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from dataforge.cli.loading import load_one
@@ -22,9 +18,9 @@ from dataforge.runtime.context import TaskContext, local
 def run(arguments: argparse.Namespace) -> int:
     """Run the pipeline of a file: extract, transform, load, one after the other."""
     config = load_one(arguments.path, arguments.dag_id).config
-    context = local(config, _params(config, arguments.param), arguments.interval)
+    context = local(config, _params(config, arguments.param), arguments.interval, run_id=arguments.run_id)
     began = time.monotonic()
-    with _logging(), guarded(context) as context:
+    with guarded(context) as context:
         loads, checks = _fused(config, context) if config.execution == "fused" else _staged(config, context)
     seconds = time.monotonic() - began
     if arguments.format == "json":
@@ -42,8 +38,7 @@ def preview(arguments: argparse.Namespace) -> int:
 
     config = load_one(arguments.path, arguments.dag_id).config
     context = local(config, _params(config, arguments.param), arguments.interval)
-    with _logging():
-        result = run_preview(config, context, arguments.rows)
+    result = run_preview(config, context, arguments.rows)
     if arguments.format == "json":
         print_json(result.to_json())
         return 0
@@ -64,8 +59,7 @@ def plan(arguments: argparse.Namespace) -> int:
 
     config = load_one(arguments.path, arguments.dag_id).config
     context = local(config, _params(config, arguments.param), arguments.interval)
-    with _logging():
-        planned = run_plan(config, context)
+    planned = run_plan(config, context)
     if arguments.format == "json":
         print_json({"status": "planned", "dag_id": config.dag_id, **asdict(planned)})
         return 0
@@ -134,15 +128,3 @@ def _typed(param: Param | None, text: str) -> JsonValue:
     if param and param.type == "boolean" and text.lower() in ("true", "false"):
         return text.lower() == "true"
     return text
-
-
-@contextmanager
-def _logging() -> Iterator[None]:
-    """Send stage logs to standard error: only warnings unless DATAFORGE_LOG names another level."""
-    logging.basicConfig(stream=sys.stderr, format="%(message)s")
-    logger = logging.getLogger("dataforge")
-    logger.setLevel(os.environ.get("DATAFORGE_LOG", "WARNING").upper())
-    try:
-        yield
-    finally:
-        logger.setLevel(logging.NOTSET)
