@@ -168,3 +168,78 @@ def test_generations_are_kept(store: Store) -> None:
     )
     (found,) = chats.generations(store, "ada")
     assert (found["outcome"], found["details"]) == ("valid", {"t": 1})
+
+
+def test_a_store_of_the_version_before_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from dataforge.store import database
+
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    store = Store(database._engine(database._parsed(url)))
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with store.transaction() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "insert into dataforge_generations (request_id, kind, actor, team, model, prompt_hash, request, config,"
+                " outcome, details, created_at)"
+                " values ('r', 'author', 'ada', '', 'm', 'h', 'q', '{}', 'valid', '{}', '2026-01-01')"
+            )
+        )
+    (kept,) = chats.generations(open_store(url), "ada")
+    assert (kept["model"], kept["digest"]) == ("m", "")
+
+
+def test_the_version_that_spares_alembic_is_the_newest_migration() -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    from dataforge.store import database, schema
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_current_head() == schema.NEWEST
+
+
+def test_a_generated_text_tells_its_model_and_prompt(store: Store) -> None:
+    for number in ("1", "2"):
+        chats.record_generation(
+            store, request_id="r", kind="author", actor="ada", request="q", config="{}", outcome="valid",
+            model=f"m{number}", prompt_hash=f"h{number}",
+        )  # fmt: skip
+    assert chats.origin(store, revisions.digest("{}")) == ("m2", "h2")
+    assert chats.origin(store, revisions.digest("other")) == ("", "")
+    assert chats.origin(store, "") == ("", "")
+
+
+def test_use_is_summed_by_month_person_model_and_task(store: Store) -> None:
+    from datetime import datetime, timezone
+
+    from dataforge.store import usage
+
+    def call(day: int, actor: str, request: str, tokens: int, month: int = 11) -> None:
+        at = datetime(2026, month, day, tzinfo=timezone.utc)
+        usage.add(
+            store,
+            usage.ModelCall(
+                at, f"{at:%Y-%m}", request, "author", actor, "sales", "ollama/" + "m" * 500, "ollama", 1, "ok", False,
+                tokens, 10, 0, 1.5, 0.25, False, "h",
+            ),
+        )  # fmt: skip
+
+    call(1, "ada", "a", 100)
+    call(2, "ada", "a", 200)
+    call(3, "eve", "b", 1_000)
+    call(30, "ada", "c", 7, month=10)
+    since = datetime(2026, 11, 2, tzinfo=timezone.utc)
+    assert usage.spent(store).prompt_tokens == 1_307
+    assert usage.spent(store, actor="ada", since=since).prompt_tokens == 200
+    assert usage.spent(store, request_id="a") == usage.Total(300, 20, 0, 3.0, 0.5, 2, estimated=False)
+    assert usage.spent(store, actor="nobody").calls == 0
+    found = [(heading.month, heading.actor, total.prompt_tokens) for heading, total in usage.summary(store)]
+    assert found == [("2026-11", "ada", 300), ("2026-11", "eve", 1_000), ("2026-10", "ada", 7)]
+    assert [total.calls for _, total in usage.summary(store, actor="eve")] == [1]

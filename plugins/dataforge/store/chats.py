@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from dataforge.store.database import Store
-from dataforge.store.revisions import now
+from dataforge.store.revisions import digest, now
 from dataforge.store.schema import CHATS, GENERATIONS, MESSAGES
 
 
@@ -112,7 +112,7 @@ def record_generation(
     team: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> int:
-    """Keep what came of a request; `request` must be redacted already. Returns the row's id."""
+    """Keep what came of a request; `request` must be redacted already, `config` is its text. Returns the row's id."""
     row = {
         "request_id": request_id[:64],
         "kind": kind[:20],
@@ -125,6 +125,7 @@ def record_generation(
         "outcome": outcome[:20],
         "details": json.dumps(details or {}, ensure_ascii=False, default=str),
         "created_at": now(),
+        "digest": digest(config),
     }
     with store.transaction() as connection:
         found = connection.execute(insert(GENERATIONS).values(row)).inserted_primary_key
@@ -138,6 +139,15 @@ def generations(store: Store, actor: str, limit: int = 100) -> list[dict[str, An
     with store.transaction() as connection:
         rows = connection.execute(query).mappings().all()
     return [{**_aware(row), "details": json.loads(row["details"])} for row in rows]
+
+
+def origin(store: Store, digest: str) -> tuple[str, str]:
+    """Return the model and the prompt hash of the newest generation of a text, by its digest; ("", "") of none."""
+    columns = GENERATIONS.c.model, GENERATIONS.c.prompt_hash
+    query = select(*columns).where(GENERATIONS.c.digest == digest).order_by(GENERATIONS.c.id.desc()).limit(1)
+    with store.transaction() as connection:
+        row = connection.execute(query).first()
+    return (str(row[0]), str(row[1])) if row and digest else ("", "")
 
 
 def _aware(row: Any) -> dict[str, Any]:

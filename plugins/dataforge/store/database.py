@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import Connection, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from dataforge.errors import ConfigError, Problem, TerminalError, TransientError
 from dataforge.settings import airflow_home, get_settings
+from dataforge.store.schema import NEWEST
 
 VERSION_TABLE = "dataforge_version"
 _MIGRATION_LOCK = 7_220_411_902
@@ -133,6 +134,8 @@ def _begin(connection: Connection) -> None:
 
 
 def _migrate(store: Store) -> None:
+    if _is_new(store):
+        return
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -149,6 +152,14 @@ def _migrate(store: Store) -> None:
     except CommandError as error:
         message = f"the store's tables are of a newer DataForge than this one: {error}"
         raise TerminalError(message) from None
+
+
+def _is_new(store: Store) -> bool:
+    """Return whether the tables are those of this version, which saves a command line Alembic's own loading time."""
+    with store.transaction() as connection:
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return False
+        return connection.execute(text(f"select version_num from {VERSION_TABLE}")).scalar() == NEWEST
 
 
 def _first_line(error: object) -> str:

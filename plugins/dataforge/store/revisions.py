@@ -127,17 +127,27 @@ def settle(connection: Connection, revision: Revision, state: State, commit_id: 
     return replace(revision, state=state, commit_id=commit_id)
 
 
-def reconcile(store: Store, read: Callable[[str], str | None], prefix: str = "") -> list[Revision]:
-    """Settle revisions that a crash left pending: live where the file holds them, else abandoned; both are kept.
-
-    `read` returns the text of a file by its relative name, None when there is none.
-    """
-    settled = []
-    pending = select(REVISIONS).where(
+def pending(store: Store, prefix: str) -> list[str]:
+    """Return the files below a folder that have a pending revision."""
+    query = select(REVISIONS.c.file).where(
         REVISIONS.c.state == "pending", REVISIONS.c.file.startswith(prefix, autoescape=True)
     )
     with store.transaction() as connection:
-        rows = connection.execute(pending.order_by(REVISIONS.c.id)).mappings().all()
+        return sorted(set(connection.execute(query).scalars()))
+
+
+def reconcile(store: Store, read: Callable[[str], str | None], prefix: str = "") -> list[Revision]:
+    """Settle revisions that a crash left pending: live where the file holds them, else abandoned; both are kept.
+
+    `prefix` is a file, or how all files that are meant begin. `read` returns the text of a file by its name, None when
+    there is none.
+    """
+    settled = []
+    one = prefix.endswith(".json")
+    file = REVISIONS.c.file == prefix if one else REVISIONS.c.file.startswith(prefix, autoescape=True)
+    query = select(REVISIONS).where(REVISIONS.c.state == "pending", file)
+    with store.transaction() as connection:
+        rows = connection.execute(query.order_by(REVISIONS.c.id)).mappings().all()
         for row in rows:
             revision = _revision(row)
             store.lock(connection, revision.file)

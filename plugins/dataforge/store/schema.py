@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+NEWEST = "0002"
+"""The newest migration: a database that is there already is used without loading Alembic."""
 
 METADATA = MetaData()
 
@@ -41,8 +57,36 @@ GENERATIONS = Table(
     Column("outcome", String(20), nullable=False),
     Column("details", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("digest", String(64), nullable=False, server_default=""),
     Index("dataforge_generations_actor", "actor", "id"),
     Index("dataforge_generations_request", "request_id"),
+    Index("dataforge_generations_digest", "digest", "id"),
+)
+
+MODEL_CALLS = Table(
+    "dataforge_model_calls",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("month", String(7), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("task", String(20), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("team", String(200), nullable=False),
+    Column("model", String(400), nullable=False),
+    Column("provider", String(50), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("outcome", String(50), nullable=False),
+    Column("cached", Boolean, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cached_prompt_tokens", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("prompt_hash", String(64), nullable=False),
+    Index("dataforge_model_calls_at", "at", "actor"),
+    Index("dataforge_model_calls_request", "request_id"),
 )
 
 AUDIT = Table(
