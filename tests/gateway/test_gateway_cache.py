@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dataforge.gateway.base import Call, Message, Request
-from dataforge.gateway.cache import Answer, Cache, RedisCache, SqliteCache, key_of, normalised, redis_client
+from dataforge.gateway.cache import Answer, Cache, RedisCache, Scope, SqliteCache, key_of, normalised, redis_client
 from dataforge.gateway.opening import state_file
 from dataforge.gateway.reuse import canonical, similarity
 from dataforge.gateway.scripted import Scripted, gateway_over
@@ -70,16 +70,14 @@ def call(text: str, **more: object) -> Call:
     return replace(Call("m", messages, {"type": "object"}, 100, 0.0, 1, (), 10), **more)  # type: ignore[arg-type]
 
 
-def key(text: str, *, similar: bool = False, team: str = "a", digest: str = "d", **more: object) -> str:
+def key(text: str, *, digest: str = "d", team: str = "a", actor: str = "ada", **more: object) -> str:
     """Return a request's key."""
-    return key_of(call(text, **more), task="author", provider="ollama", connection="lab", digest=digest, team=team,
-                  asked=text, similar=similar)  # fmt: skip
+    return key_of(call(text, **more), Scope("author", team, actor, "ollama", "lab", digest), text)
 
 
 @pytest.mark.parametrize(("one", "other"), NEAR_MISSES)
-@pytest.mark.parametrize("similar", [False, True])
-def test_near_misses_never_share_an_answer(one: str, other: str, similar: bool) -> None:
-    assert key(one, similar=similar) != key(other, similar=similar)
+def test_near_misses_never_share_an_answer(one: str, other: str) -> None:
+    assert key(one) != key(other)
     assert canonical(one) != canonical(other)
 
 
@@ -90,8 +88,8 @@ def test_white_space_and_the_first_letter_make_no_difference(one: str, other: st
 
 
 @pytest.mark.parametrize(("one", "other"), PARAPHRASES)
-def test_the_same_in_other_words_shares_an_answer_only_where_asked_for(one: str, other: str) -> None:
-    assert key(one, similar=True) == key(other, similar=True)
+def test_the_same_in_other_words_counts_the_same(one: str, other: str) -> None:
+    assert canonical(one) == canonical(other)
     assert key(one) != key(other)
 
 
@@ -99,6 +97,7 @@ def test_everything_that_an_answer_depends_on_counts() -> None:
     first = key("load orders")
     others = [
         key("load orders", team="b"),
+        key("load orders", actor="bob"),
         key("load orders", digest="e"),
         key("load orders", model="n"),
         key("load orders", schema={"type": "object", "properties": {}}),

@@ -14,9 +14,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-Task = Literal["author", "refine", "repair", "explain"]
+if TYPE_CHECKING:
+    from dataforge.gateway.lines import Line
+
+Task = Literal["author", "refine", "repair", "explain", "embed"]
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "refused"]
 JsonSchema = Mapping[str, Any]
@@ -24,6 +27,9 @@ OnText = Callable[[str], None]
 """Takes each piece of the answer as it comes."""
 
 TASKS: tuple[Task, ...] = ("author", "refine", "repair", "explain")
+"""The tasks that a chain of models serves; embedding has one model of its own."""
+
+Vector = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ class Request:
     `asked` are the person's own words as they stand in the messages: the cache treats them as the same when they differ
     in white space only. `use_cache` False asks anew. `private` are values that must not leave, such as secrets of
     connections that the caller knows: they are withheld wherever they stand.
+
+    `facts` are all that the answer depends on but the wording, as the caller read it from `asked` for certain, in any
+    stable form; "" where that is not known. Where the settings allow it, an earlier answer to other words is given
+    again when the facts are the same to the letter and the words are alike.
     """
 
     task: Task
@@ -67,6 +77,7 @@ class Request:
     asked: str = ""
     use_cache: bool = True
     private: tuple[str, ...] = field(default=(), repr=False)
+    facts: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -227,6 +238,21 @@ class Gateway(Protocol):
         """Return what each configured connection offers; never raises."""
         ...
 
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        actor: str = "",
+        team: str = "",
+        request_id: str = "",
+        private: Sequence[str] = (),
+    ) -> tuple[Vector, ...] | None:
+        """Return each text as a vector of length 1; None when no embedding model is set up.
+
+        Raises what `complete` raises.
+        """
+        ...
+
     def usage(self, actor: str | None = None, team: str | None = None, since: datetime | None = None) -> list[Spent]:
         """Return what was used, by month, person, model and task; without `since` all that is kept."""
         ...
@@ -353,4 +379,21 @@ class Adapter(Protocol):
 
     def models(self, seconds: float) -> Sequence[Model]:
         """Return the models that the server offers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Texts as a provider's vectors, in their order. `prompt_tokens` None: not counted."""
+
+    vectors: tuple[Vector, ...]
+    prompt_tokens: int | None = None
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """An adapter whose provider has embedding models."""
+
+    def embed(self, model: str, texts: Sequence[str], seconds: float, line: Line) -> Embedded:
+        """Return the texts as vectors; `line` is the wire of the call, which may be cut from another thread."""
         ...

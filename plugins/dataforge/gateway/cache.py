@@ -1,9 +1,12 @@
-"""Answers that are given again for equal requests: exact, for a day, never across teams.
+"""Answers that are given again for equal requests: exact, for a day, never across teams or people.
 
 The key counts everything that an answer depends on: the whole redacted prompt with its examples and its catalogue, the
-schema, provider, model and its digest, sampling, and the team. Only the person's own words count in a normal form:
-white space, and the case of plain words at the start of a sentence. Names, numbers and whatever stands in quotes keep
-every character, since "6am" and "7am", or `Orders` and `orders`, are not the same.
+schema, provider, model and its digest, sampling, the team and the person. Only the person's own words count in a normal
+form: white space, and the case of plain words at the start of a sentence. Names, numbers and whatever stands in quotes
+keep every character, since "6am" and "7am", or `Orders` and `orders`, are not the same.
+
+Where the settings allow it, an answer also serves other words of the same person: those with the same facts, which the
+caller has read from them for certain, when the words are alike too.
 
 What is kept holds placeholders in place of secrets and personal data.
 """
@@ -23,23 +26,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dataforge.gateway.base import Call, Message
-from dataforge.gateway.reuse import canonical
 from dataforge.gateway.store import opened
 
-VERSION = "1"
+VERSION = "2"
 MAX_ANSWER = 1_000_000
 """Longer answers, in characters, are not kept."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is kept of an answer."""
+    """What is kept of an answer; `asked` are the words that it answered, without what was withheld."""
 
     text: str
     finish: str
     model: str
     prompt_tokens: int
     completion_tokens: int
+    asked: str = ""
 
     def to_text(self) -> str:
         """Return JSON."""
@@ -52,7 +55,7 @@ class Answer:
             answer = cls(**json.loads(text))
         except (ValueError, TypeError):
             return None
-        return answer if isinstance(answer.text, str) else None
+        return answer if isinstance(answer.text, str) and isinstance(answer.asked, str) else None
 
 
 class Cache(Protocol):
@@ -62,23 +65,33 @@ class Cache(Protocol):
     def put(self, key: str, team: str, answer: Answer) -> None: ...
 
 
-def key_of(
-    call: Call, *, task: str, provider: str, connection: str, digest: str, team: str, asked: str, similar: bool = False
-) -> str:
-    """Return the key of a call. With `similar`, requests that say the same in other words have the same key."""
-    normal = canonical(asked) if similar and asked else normalised(asked)
-    counted = {
-        "version": VERSION,
-        "task": task,
-        "team": team,
-        "provider": provider,
-        "connection": connection,
-        "model": call.model,
-        "digest": digest,
-        "schema": call.schema,
-        "sampling": [call.max_tokens, call.temperature, call.seed, list(call.stop)],
-        "messages": [[message.role, _with(message, asked, normal)] for message in call.messages],
-    }
+@dataclass(frozen=True)
+class Scope:
+    """Within what an answer may be given again: one person's calls of one model for one task."""
+
+    task: str
+    team: str
+    actor: str
+    provider: str
+    connection: str
+    digest: str
+
+
+def key_of(call: Call, scope: Scope, asked: str) -> str:
+    """Return the key of a call: that of all that goes out."""
+    normal = normalised(asked)
+    messages = [[message.role, _with(message, asked, normal)] for message in call.messages]
+    return _hashed(call, scope, schema=call.schema, messages=messages)
+
+
+def facts_key_of(call: Call, scope: Scope, facts: str) -> str:
+    """Return the key of a call for whatever words: that of its facts."""
+    return _hashed(call, scope, facts=facts)
+
+
+def _hashed(call: Call, scope: Scope, **more: object) -> str:
+    sampling = [call.max_tokens, call.temperature, call.seed, list(call.stop)]
+    counted = {"version": VERSION, "model": call.model, "sampling": sampling, **vars(scope), **more}
     return hashlib.sha256(json.dumps(counted, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

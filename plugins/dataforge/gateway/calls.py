@@ -17,7 +17,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -46,6 +46,8 @@ from dataforge.gateway.base import (
     Cancel,
     Completion,
     Discovery,
+    Embedded,
+    Embedding,
     End,
     Event,
     Finish,
@@ -60,12 +62,16 @@ from dataforge.gateway.base import (
     Task,
     Usage,
     UsageLedger,
+    Vector,
 )
 from dataforge.gateway.budgets import Budgets
-from dataforge.gateway.cache import Answer, Cache, key_of
+from dataforge.gateway.cache import Answer, Cache, Scope, facts_key_of, key_of, normalised
 from dataforge.gateway.connections import Profile
+from dataforge.gateway.embeddings import SqliteVectors, likeness, unit
+from dataforge.gateway.lines import Line
 from dataforge.gateway.prices import price_of
-from dataforge.gateway.redaction import Redaction
+from dataforge.gateway.redaction import MARK, Redaction
+from dataforge.gateway.reuse import similarity
 from dataforge.gateway.schema import ANTHROPIC, LLAMA, OPENAI, Flat, excess, flatten, mismatch
 from dataforge.gateway.telemetry import span
 from dataforge.observability.log import line
@@ -80,6 +86,16 @@ FIRST_TOKEN = {"ollama": 60.0}
 ENDLESS = 12
 """Characters per token above which an answer is taken for endless."""
 DISCOVERY_WAIT = 5.0
+EMBED_SECONDS = 15.0
+"""Longest time for all vectors of one call of `embed`."""
+EMBED_TEXTS = 32
+"""Texts of one request for vectors."""
+EMBED_LENGTH = 4_000
+"""Characters of a text that count for its vector."""
+ALIKE, ALIKE_WORDS = 0.9, 0.5
+"""How alike words must be for an answer to serve both: as vectors, and as words where there are no vectors."""
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal would obey, and what turns the direction of writing: no answer of a model says such things."""
 UNKNOWN = "unknown"
 """The digest of a model whose server could not be asked for it: its answers are not kept."""
 
@@ -172,7 +188,10 @@ class _Prepared:
 
 
 class ModelGateway:
-    """The gateway over any adapters. Safe to use from several threads; `open_gateway` makes one by the settings."""
+    """The gateway over any adapters. Safe to use from several threads; `open_gateway` makes one by the settings.
+
+    `private` gives, when it is called, secrets of the deployment that no request may hold.
+    """
 
     def __init__(
         self,
@@ -182,6 +201,8 @@ class ModelGateway:
         ledger: UsageLedger,
         *,
         cache: Cache | None = None,
+        vectors: SqliteVectors | None = None,
+        private: Callable[[], Sequence[str]] = tuple,
         breakers: Store | None = None,
         observer: Observer | None = None,
     ) -> None:
@@ -191,6 +212,8 @@ class ModelGateway:
         self._ledger = ledger
         self._budgets = Budgets(ledger, settings)
         self._cache = cache
+        self._vectors = vectors
+        self._private = private
         self._breakers = breakers
         self._observer = observer
         self._adapters: dict[str, Adapter] = {}
@@ -203,9 +226,10 @@ class ModelGateway:
     def complete(self, request: Request, on_text: OnText | None = None, cancel: Cancel | None = None) -> Completion:
         """Return the model's answer; see `dataforge.gateway.base.Gateway`."""
         seconds = request.deadline_seconds or self._settings.llm_total_seconds
-        redaction = Redaction(request.private, personal=self._settings.llm_withhold_personal)
+        redaction = Redaction((*request.private, *self._private()), personal=self._settings.llm_withhold_personal)
         messages = redaction.messages(request.messages)
-        restoring = redaction.restoring(on_text or (lambda _: None))
+        told = on_text or (lambda _: None)
+        restoring = redaction.restoring(lambda piece: told(_UNPRINTABLE.sub("", piece)))
         progress = _Progress(time.monotonic() + seconds, cancel or Cancel(), restoring)
         failures: list[GatewayError] = []
         for entry in self._chains.entries(request.task, request.model):
@@ -242,6 +266,49 @@ class ModelGateway:
             found.append(Discovery(connection, provider, tuple(self._with_tasks(model) for model in models)))
         return found
 
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        actor: str = "",
+        team: str = "",
+        request_id: str = "",
+        private: Sequence[str] = (),
+    ) -> tuple[Vector, ...] | None:
+        """Return each text as a vector; see `dataforge.gateway.base.Gateway`."""
+        if not self._settings.llm_embed:
+            return None
+        entry = _entry(self._settings.llm_embed)
+        profile = self._chains.profile(entry.connection)
+        adapter = self._adapter(profile)
+        if entry.model is None or not isinstance(adapter, Embedding):
+            raise ModelRefused(
+                f"{profile.place}: [dataforge] llm_embed is {self._settings.llm_embed!r}, but wants a connection of "
+                "ollama or openai with an embedding model, such as ollama/nomic-embed-text"
+            )
+        redaction = Redaction((*private, *self._private(), profile.key), personal=self._settings.llm_withhold_personal)
+        redaction.reserve(texts)
+        sent = [redaction.text(text)[:EMBED_LENGTH] or " " for text in texts]
+        progress = _Progress(time.monotonic() + EMBED_SECONDS, Cancel(), lambda _: None)
+        model = self._model(profile, entry.model, progress)
+        kept = self._vectors if model.digest != UNKNOWN else None
+        space = "\0".join((profile.provider, profile.url, model.name, model.digest))
+        known = kept.get(space, dict.fromkeys(sent)) if kept is not None else {}
+        missing = [text for text in dict.fromkeys(sent) if text not in known]
+        for start in range(0, len(missing), EMBED_TEXTS):
+            part = tuple(missing[start : start + EMBED_TEXTS])
+            call = Call(model.name, tuple(Message("user", text) for text in part), None, 0, 0.0, 0, (), 0)
+            call = replace(call, prompt_estimate=estimated_tokens(call.messages))
+            told = hashlib.sha256(json.dumps(part).encode()).hexdigest()
+            prepared = _Prepared(entry, profile, adapter, model, call, None, told)
+            request = Request("embed", (), actor=actor, team=team)
+            request = replace(request, request_id=request_id or request.request_id)
+            vectors = dict(zip(part, self._embedded(request, prepared, adapter, redaction, progress), strict=True))
+            if kept is not None:
+                kept.put(space, vectors)
+            known |= vectors
+        return tuple(known[text] for text in sent)
+
     def usage(self, actor: str | None = None, team: str | None = None, since: datetime | None = None) -> list[Spent]:
         """Return what was used, by month, person, team, model and task."""
         return self._ledger.summary(since=since, actor=actor, team=team)
@@ -252,8 +319,16 @@ class ModelGateway:
         self, entry: Entry, request: Request, messages: tuple[Message, ...], redaction: Redaction, progress: _Progress
     ) -> Completion:
         prepared = self._prepared(entry, request, messages, redaction, progress)
-        key = self._key(request, prepared, redaction)
+        scope = self._scope(request, prepared)
+        asked = normalised(redaction.text(request.asked))
+        key = key_of(prepared.call, scope, redaction.text(request.asked)) if scope else None
         kept = self._kept(key, request.team)
+        facts_key = None
+        if kept is None and scope and request.facts and asked and self._settings.llm_reuse_similar:
+            facts_key = facts_key_of(prepared.call, scope, request.facts)
+            kept = self._alike(self._kept(facts_key, request.team), asked, request, prepared)
+            if kept is not None:
+                progress.notes.append("an earlier answer to other words with the same values was given again")
         if kept is not None:
             return self._from_cache(kept, request, prepared, redaction, progress)
         price_in, price_out = self._prices(prepared)
@@ -270,8 +345,10 @@ class ModelGateway:
                 raise
             completion = self._completion(prepared, end, usage, redaction, progress)
             told.answered(completion)
-        if key is not None and completion.finish == "stop" and not completion.problem:
-            self._keep(key, request.team, Answer(progress.text, end.finish, completion.model, *_counts(usage)))
+        if completion.finish == "stop" and not completion.problem:
+            answer = Answer(progress.text, end.finish, completion.model, *_counts(usage), asked)
+            for one in filter(None, (key, facts_key)):
+                self._keep(one, request.team, answer)
         return completion
 
     def _prepared(
@@ -329,7 +406,7 @@ class ModelGateway:
     ) -> Completion:
         value, problem = _value(progress.text, prepared.flat, end.finish, prepared.call.max_tokens)
         return Completion(
-            text=redaction.restored(progress.text),
+            text=_UNPRINTABLE.sub("", redaction.restored(progress.text)),
             value=redaction.restored_json(value),
             model=end.model or prepared.model.name,
             provider=prepared.profile.provider,
@@ -521,6 +598,37 @@ class ModelGateway:
             return None
         return breakers, place
 
+    def _embedded(
+        self, request: Request, prepared: _Prepared, adapter: Embedding, redaction: Redaction, progress: _Progress
+    ) -> tuple[Vector, ...]:
+        """Ask for the vectors of a call's texts, once: what they are for can be done without them."""
+        profile, call = prepared.profile, prepared.call
+        prices = self._prices(prepared)
+        texts = [message.text for message in call.messages]
+        began, found, failed = time.monotonic(), Embedded(()), None
+        with ExitStack() as holding:
+            with self._counting():
+                cost = call.prompt_estimate * prices[0] / 1e6
+                holding.enter_context(self._budgets.held(request, call.prompt_estimate, cost))
+            told = holding.enter_context(span(request, call, profile.provider, profile.url))
+            try:
+                with self._slot(profile, progress), self._breaker(profile, call.model):
+                    found = _within(
+                        lambda line: adapter.embed(call.model, texts, max(0.1, progress.left), line), progress, profile
+                    )
+                    vectors = [unit(one) for one in found.vectors]
+                    if len(vectors) != len(texts) or None in vectors or len({len(one or ()) for one in vectors}) != 1:
+                        raise AnswerUnfit(f"{profile.place}: what the server sent are no vectors of the texts")
+            except GatewayError as error:
+                failed = error
+                told.failed(error, 1)
+            end = End("stop", found.prompt_tokens, 0) if found.vectors else None
+            usage = _usage(call, end, progress, time.monotonic() - began, prices, failed)
+            self._tell(request, prepared, 1, usage, failed, redaction)
+        if failed is not None:
+            raise failed
+        return tuple(cast("list[Vector]", vectors))
+
     # ---- models -----------------------------------------------------------------------------------------------------
 
     def _adapter(self, profile: Profile) -> Adapter:
@@ -580,19 +688,31 @@ class ModelGateway:
 
     # ---- cache, events ----------------------------------------------------------------------------------------------
 
-    def _key(self, request: Request, prepared: _Prepared, redaction: Redaction) -> str | None:
+    def _scope(self, request: Request, prepared: _Prepared) -> Scope | None:
+        """Return within what answers may be given again; None where they may not."""
         if self._cache is None or not request.use_cache or prepared.model.digest == UNKNOWN:
             return None
-        return key_of(
-            prepared.call,
-            task=request.task,
-            provider=prepared.profile.provider,
-            connection=prepared.profile.connection,
-            digest=prepared.model.digest,
-            team=request.team,
-            asked=redaction.text(request.asked),
-            similar=self._settings.llm_reuse_similar,
+        profile = prepared.profile
+        return Scope(
+            request.task, request.team, request.actor, profile.provider, profile.connection, prepared.model.digest
         )
+
+    def _alike(self, kept: Answer | None, asked: str, request: Request, prepared: _Prepared) -> Answer | None:
+        """Return an answer to other words with the same facts, if the words are alike and it answers this call too."""
+        if kept is None or not kept.asked:
+            return None
+        try:
+            vectors = self.embed(
+                (asked, kept.asked), actor=request.actor, team=request.team, request_id=request.request_id,
+                private=request.private,
+            )  # fmt: skip
+        except GatewayError as error:
+            line("words can't be compared", level=logging.WARNING, reason=type(error).__name__)
+            return None
+        near = likeness(*vectors) >= ALIKE if vectors else similarity(asked, kept.asked) >= ALIKE_WORDS
+        # what a placeholder stands for is known to the call that it was made for
+        _, problem = _value(kept.text, prepared.flat, cast("Finish", kept.finish), prepared.call.max_tokens)
+        return kept if near and not problem and MARK not in kept.text else None
 
     def _kept(self, key: str | None, team: str) -> Answer | None:
         if self._cache is None or key is None:
@@ -666,6 +786,29 @@ class ModelGateway:
 
 class _Resting(ModelAway):
     """The breaker is open: nothing was asked."""
+
+
+def _within(ask: Callable[[Line], Result], progress: _Progress, profile: Profile) -> Result:
+    """Return what a call that does not stream gives; its wire is cut when the time is over."""
+    wire = Line()
+    box: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            box.put(ask(wire))
+        except BaseException as error:  # noqa: BLE001 it is raised again by the thread that waits
+            box.put(error)
+
+    threading.Thread(target=run, name="dataforge-model", daemon=True).start()
+    try:
+        found = box.get(timeout=max(0.0, progress.left))
+    except queue.Empty:
+        raise ModelSlow(f"{profile.place}: the answer is not complete within the time that it has") from None
+    finally:
+        wire.cut()
+    if isinstance(found, BaseException):
+        raise found
+    return found
 
 
 _STRICT = ("openai", "anthropic", "pydantic_ai")

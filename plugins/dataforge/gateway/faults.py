@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dataforge.components.retry import of_status
-from dataforge.components.secret_shapes import secret_spans
 from dataforge.errors import (
     AnswerUnfit,
     GatewayError,
@@ -26,6 +25,7 @@ from dataforge.errors import (
 )
 from dataforge.gateway.base import Call
 from dataforge.gateway.lines import Line
+from dataforge.gateway.redaction import masked
 from dataforge.observability import log
 
 MAX_REASON = 300
@@ -57,6 +57,8 @@ def fault(error: BaseException, place: Place, line: Line, call: Call | None = No
     """Return what the error means; `line` tells what the server asked for."""
     chain = list(_causes(error))
     for one in chain:
+        if isinstance(one, AnswerUnfit) and place.connection not in str(one):
+            return AnswerUnfit(f"{place}: {one}")
         if isinstance(one, GatewayError):
             return one
     for one in chain:
@@ -114,11 +116,7 @@ def _reason(error: BaseException, place: Place) -> str:
         found = inner.get("message", inner) if isinstance(inner, dict) else inner
         code = f" [{inner['code']}]" if isinstance(inner, dict) and isinstance(inner.get("code"), str) else ""
         text = f"{found}{code}"
-    for secret in place.secrets:
-        if len(secret) >= 3:
-            text = text.replace(secret, "***")
-    for start, end, _ in sorted(secret_spans(text), reverse=True):
-        text = f"{text[:start]}***{text[end:]}"
+    text = masked(text, place.secrets)
     text = re.sub(r"sk-\S*\*+\S*", "***", " ".join(text.split()))
     return bounded(text, MAX_REASON) or "no reason given"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dataforge.errors import AnswerUnfit, ModelRefused, PromptTooLong
-from dataforge.gateway.base import Call, End, Finish, Model, Piece
+from dataforge.gateway.base import Call, Embedded, End, Finish, Model, Piece
 from dataforge.gateway.connections import Profile
 from dataforge.gateway.faults import fault
 from dataforge.gateway.lines import Line, Lines
@@ -106,6 +106,18 @@ class OllamaAdapter:
                 found = [value for key, value in info.items() if key.endswith(".context_length")]
                 self._contexts[model] = int(found[0]) if found and found[0] else None
             return self._contexts[model]
+
+    def embed(self, model: str, texts: Sequence[str], seconds: float, line: Line) -> Embedded:
+        """Return the texts as vectors."""
+        self._lines.use(line)
+        try:
+            answer = self._make(seconds).embed(
+                model=model, input=list(texts), truncate=True, keep_alive=self._profile.extra.keep_alive
+            )
+            vectors = tuple(tuple(map(float, one)) for one in answer.embeddings)
+        except Exception as error:  # noqa: BLE001 it is told by what it means
+            raise fault(error, self._profile.place, line) from None
+        return Embedded(vectors, answer.prompt_eval_count)
 
     def models(self, seconds: float) -> Sequence[Model]:
         """Return the models that the server has, those in memory first."""

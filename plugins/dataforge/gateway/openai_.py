@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dataforge.errors import AnswerUnfit, ModelRefused
-from dataforge.gateway.base import Call, End, Finish, Model, Piece
+from dataforge.gateway.base import Call, Embedded, End, Finish, Model, Piece
 from dataforge.gateway.connections import Profile
 from dataforge.gateway.faults import fault
 from dataforge.gateway.lines import Line, Lines
@@ -92,6 +92,18 @@ class OpenAIAdapter:
             context_tokens=extra.context_tokens,
             model=model or call.model,
         )
+
+    def embed(self, model: str, texts: Sequence[str], seconds: float, line: Line) -> Embedded:
+        """Return the texts as vectors."""
+        self._lines.use(line)
+        try:
+            with self._make(seconds) as client:
+                answer = client.embeddings.create(model=model, input=list(texts), encoding_format="float")
+            found = sorted(answer.data, key=lambda one: one.index)
+            vectors = tuple(tuple(map(float, one.embedding)) for one in found)
+        except Exception as error:  # noqa: BLE001 it is told by what it means
+            raise fault(error, self._profile.place, line) from None
+        return Embedded(vectors, answer.usage.prompt_tokens if answer.usage else None)
 
     def models(self, seconds: float) -> Sequence[Model]:
         """Return the models that the key may use."""

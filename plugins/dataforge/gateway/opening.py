@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dataforge.components.circuit import FileStore
@@ -10,6 +11,7 @@ from dataforge.gateway.base import Adapter, Observer, UsageLedger
 from dataforge.gateway.cache import Cache, RedisCache, SqliteCache, redis_client
 from dataforge.gateway.calls import Chains, ModelGateway
 from dataforge.gateway.connections import LOCAL, Lookup, Profile, local_profile, profile_of
+from dataforge.gateway.embeddings import SqliteVectors
 from dataforge.gateway.store import SqliteLedger
 from dataforge.settings import Settings, airflow_home, get_settings
 
@@ -20,8 +22,12 @@ def open_gateway(
     settings: Settings | None = None,
     ledger: UsageLedger | None = None,
     observer: Observer | None = None,
+    private: Callable[[], Sequence[str]] = tuple,
 ) -> ModelGateway:
-    """Return the deployment's gateway; opens nothing yet. `lookup` gives an Airflow connection by its id."""
+    """Return the deployment's gateway; opens nothing yet.
+
+    `lookup` gives an Airflow connection by its id, `private` the secrets that no request may hold.
+    """
     settings = settings or get_settings()
 
     def profile(connection: str) -> Profile:
@@ -38,8 +44,10 @@ def open_gateway(
         settings,
         ledger or SqliteLedger(state_file()),
         cache=_cache(settings),
+        vectors=SqliteVectors(state_file()),
         breakers=FileStore(airflow_home() / "dataforge" / "model_breakers.json"),
         observer=observer,
+        private=private,
     )
 
 

@@ -33,7 +33,10 @@ _SECRET_WORDS = re.compile(
 _URL_LOGIN = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,20}://[^/\s:@?#]{0,200}:(?P<value>[^/\s@]{1,200})@")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}(?<![.-])")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-_CARD = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w.]\d|\w)")
+_CARD = re.compile(
+    r"(?<![\w.])(?:\d{13,19}|\d{4}(?P<by>[ -])\d{4}(?P=by)\d{4}(?P=by)\d{1,4}(?:(?P=by)\d{1,3})?"
+    r"|\d{4}(?P<or>[ -])\d{6}(?P=or)\d{4,5})(?![\w.]\d|\w)"
+)
 _SSN = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
 _PHONE = re.compile(
     r"(?<![\w+./-])(?:\+|00)\d{1,3}[ /.-]?(?:\(0?\d{1,4}\)[ /.-]?)?\d{2,5}(?:[ /.-]?\d{2,5}){1,4}(?![\w-])"
@@ -184,6 +187,16 @@ def _open_end(text: str) -> int:
     return len(text)
 
 
+def masked(text: str, private: Iterable[str] = ()) -> str:
+    """Return a text for people with *** in place of each secret; personal data stays."""
+    redaction = Redaction(private, personal=False)
+    redaction.reserve((text,))
+    hidden = redaction.text(text)
+    for one in redaction.record:
+        hidden = hidden.replace(one.placeholder, "***")
+    return hidden
+
+
 def forms(secret: str) -> Iterator[str]:
     """Yield a secret as it stands, and as it stands in URLs, in JSON and in base64."""
     yield secret
@@ -207,12 +220,16 @@ def _spans(text: str, *, personal: bool) -> Iterator[_Span]:
             continue
         yield _Span(start, end, "SECRET")
     for pattern in (_NAMED, _SECRET_WORDS):
-        for match in pattern.finditer(text):
-            value = match["value"]
-            named = pattern is _SECRET_WORDS or names_secret(match["key"])
-            sure = pattern is _NAMED and match["sign"] in (":", "=", "=>")
-            if named and not value.startswith(("${", "***", MARK)) and _could_be_secret(value, sure):
-                yield _Span(*match.span("value"), "PASSWORD")
+        place = 0
+        while (found := pattern.search(text, place)) is not None:
+            value = found["value"]
+            named = pattern is _SECRET_WORDS or names_secret(found["key"])
+            sure = pattern is _NAMED and found["sign"] in (":", "=", "=>")
+            secret = named and not value.startswith(("${", "***", MARK)) and _could_be_secret(value, sure)
+            if secret:
+                yield _Span(*found.span("value"), "PASSWORD")
+            # the value of an innocent key may name a secret itself: {"note": "password=…"}
+            place = found.end() if secret else found.start("value")
     if personal:
         yield from _personal(text)
 
@@ -235,12 +252,14 @@ def _could_be_secret(value: str, sure: bool) -> bool:
 def _personal(text: str) -> Iterator[_Span]:
     for match in _EMAIL.finditer(text):
         yield _Span(*match.span(), "EMAIL")
-    for match in _IBAN.finditer(text):
-        if _is_iban(match.group()):
-            yield _Span(*match.span(), "IBAN")
-    for match in _CARD.finditer(text):
-        if _luhn(match.group()):
-            yield _Span(*match.span(), "CARD")
+    for kind, pattern, check in (("IBAN", _IBAN, _is_iban), ("CARD", _CARD, _luhn)):
+        place = 0
+        while (found := pattern.search(text, place)) is not None:
+            length = _longest(found.group(), check)
+            if length:
+                yield _Span(found.start(), found.start() + length, kind)
+            # other figures or capitals before it, or behind it, may have been taken for a part of it
+            place = found.start() + (length or 1)
     for match in _SSN.finditer(text):
         yield _Span(*match.span(), "ID_NUMBER")
     for pattern in (_PHONE, _PHONE_LOCAL):
@@ -250,6 +269,14 @@ def _personal(text: str) -> Iterator[_Span]:
     for match in _IPV4.finditer(text):
         if _is_address(match.group()):
             yield _Span(*match.span(), "IP_ADDRESS")
+
+
+def _longest(text: str, check: Callable[[str], bool]) -> int:
+    """Return the length of the longest beginning of a text, up to one of its gaps, that passes; 0 when none does."""
+    while text and not check(text):
+        gap = max(text.rfind(" "), text.rfind("-"))
+        text = text[: max(0, gap)]
+    return len(text)
 
 
 def _apart(spans: Iterable[_Span]) -> list[_Span]:

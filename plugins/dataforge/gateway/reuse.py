@@ -1,8 +1,8 @@
 """When two requests in different words say the same: only if every value, name, number and verb of theirs is the same.
 
-Similarity of embeddings alone can't tell ("6am" and "7am" are 0.995 alike, append and overwrite 0.971), so it is no
-reason to give an earlier answer again. Here two requests are the same when they are equal word for word, in order, but
-for politeness, articles and a short list of words that mean the same. Whatever is not known to be harmless counts.
+Similarity alone can't tell ("6am" and "7am" are 0.995 alike, append and overwrite 0.971), so it is no reason to give an
+earlier answer again. `canonical` leaves of a request what counts: all of it, word for word and in order, but for
+politeness, articles and a short list of words that mean the same. Whatever is not known to be harmless counts.
 """
 
 from __future__ import annotations
@@ -12,24 +12,8 @@ import unicodedata
 
 _HARMLESS = frozenset(
     (
-        *(
-            "a",
-            "an",
-            "the",
-            "please",
-            "kindly",
-            "just",
-            "pls",
-            "thanks",
-            "thank",
-            "you",
-            "hi",
-            "hello",
-            "hey",
-            "i",
-            "we",
-        ),
-        *("want", "need", "would", "like", "could", "can", "me", "us", "for", "pipeline", "to"),
+        *("a", "an", "the", "please", "kindly", "just", "pls", "thanks", "thank", "you", "hi", "hello", "hey", "i"),
+        *("we", "want", "need", "would", "like", "could", "can", "me", "us", "for", "pipeline", "to"),
         *("der", "die", "das", "den", "dem", "ein", "eine", "einen", "bitte", "danke", "hallo", "ich", "wir", "möchte"),
     )
 )
@@ -51,7 +35,7 @@ def canonical(text: str) -> str:
 
     "to" is harmless only in the opening words ("I want to load …"): elsewhere it says where data goes.
     """
-    text = unicodedata.normalize("NFC", text.strip())
+    text = unicodedata.normalize("NFC", text.strip(" \t\r\n,;:"))
     while (match := _OPENING.match(text)) is not None:
         text = text[match.end() :].lstrip(" ,:")
     kept: list[str] = []
@@ -70,7 +54,7 @@ def canonical(text: str) -> str:
 
 
 def similarity(one: str, other: str) -> float:
-    """Return how alike two texts are, by their groups of three letters, from 0 to 1; to rank, never to reuse."""
+    """Return how alike two texts are, by their groups of three letters, from 0 to 1; to rank, never to reuse alone."""
     first, second = _groups(one), _groups(other)
     return len(first & second) / max(1, len(first | second))
 

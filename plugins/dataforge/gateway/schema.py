@@ -191,7 +191,18 @@ class _Flattening:
             parts = [one, *(part for part in parts if part not in scalars)]
         lists = [part for part in parts if part.schema["type"] == "array"]
         for part in lists:  # a list says all that its shorthand, a single item, says
-            parts = [other for other in parts if other is part or other.schema != part.schema["items"]]
+            items = part.schema["items"].get("anyOf", [part.schema["items"]])
+            parts = [other for other in parts if other is part or other.schema not in items]
+        # so does an object of which one key has the choices of the shorthand
+        choices = [
+            set(key["enum"]) - {""}
+            for part in parts
+            for key in part.schema.get("properties", {}).values()
+            if key.get("type") == "string" and "enum" in key
+        ]
+        parts = [
+            part for part in parts if part.schema["type"] != "string" or set(part.schema.get("enum", ())) not in choices
+        ]
         names = [part for part in lists if part.schema["items"] == {"type": "string"}]
         pairs = [part for part in lists if part.schema == _pairs({"type": "string"})]
         if names and pairs:  # a pair with an empty value says all that a name says

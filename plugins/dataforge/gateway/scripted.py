@@ -3,7 +3,8 @@
     model = Scripted('{"a": 1}', ModelAway("it is away", "scripted"), lambda call: call.messages[-1].text)
     gateway = gateway_over(model)
 
-Answers go out in order; the last one is given again for further calls.
+Answers go out in order; the last one is given again for further calls. Its vectors are those of letters: texts are near
+each other when they share groups of three.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dataforge.components.circuit import Store
 from dataforge.errors import GatewayError
-from dataforge.gateway.base import Call, End, Finish, Model, Observer, Piece, UsageLedger
+from dataforge.gateway.base import Call, Embedded, End, Finish, Model, Observer, Piece, UsageLedger
 from dataforge.gateway.cache import Cache
 from dataforge.gateway.calls import Chains, ModelGateway
 from dataforge.gateway.connections import Extra, Profile
+from dataforge.gateway.embeddings import SqliteVectors
+from dataforge.gateway.lines import Line
 from dataforge.gateway.opening import state_file
 from dataforge.gateway.store import SqliteLedger
 from dataforge.settings import Settings, get_settings
@@ -41,6 +45,7 @@ class Scripted:
         self._piece = piece
         self._lock = threading.Lock()
         self.calls: list[Call] = []
+        self.embedded: list[str] = []
         self.closed = 0
 
     def stream(self, call: Call, seconds: float) -> _Script:
@@ -50,6 +55,12 @@ class Scripted:
             answer = self._answers[min(len(self.calls), len(self._answers) - 1)]
             self.calls.append(call)
         return _Script(self, call, answer, self._piece)
+
+    def embed(self, model: str, texts: Sequence[str], seconds: float, line: Line) -> Embedded:
+        """Return the texts by how often they hold each group of three letters."""
+        del model, seconds, line
+        self.embedded += texts
+        return Embedded(tuple(_letters(text) for text in texts), sum(len(text) // 4 for text in texts))
 
     def models(self, seconds: float) -> Sequence[Model]:
         """Return the one model."""
@@ -93,6 +104,14 @@ class _Script:
             self._closed.set()
 
 
+def _letters(text: str) -> tuple[float, ...]:
+    found = [0.0] * 256
+    plain = f"  {' '.join(text.casefold().split())}  "
+    for place in range(len(plain) - 2):
+        found[zlib.crc32(plain[place : place + 3].encode()) % len(found)] += 1
+    return tuple(found)
+
+
 def _pieces(text: str, size: int) -> Iterator[str]:
     yield from (text[start : start + size] for start in range(0, len(text), size))
 
@@ -104,6 +123,7 @@ def gateway_over(
     cache: Cache | None = None,
     breakers: Store | None = None,
     observer: Observer | None = None,
+    private: Callable[[], Sequence[str]] = tuple,
 ) -> ModelGateway:
     """Return the real gateway over scripted models: a chain of connections `scripted`, `scripted2` …"""
     names = [f"scripted{place or ''}" for place in (0, *range(2, len(models) + 1))]
@@ -119,8 +139,10 @@ def gateway_over(
         settings,
         ledger or SqliteLedger(state_file()),
         cache=cache,
+        vectors=SqliteVectors(state_file()),
         breakers=breakers,
         observer=observer,
+        private=private,
     )
 
 

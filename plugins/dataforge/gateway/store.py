@@ -1,4 +1,4 @@
-"""The gateway's own small SQLite file: what was used, and answers that can be given again."""
+"""The gateway's own small SQLite file: what was used, answers that can be given again, and texts as vectors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ CREATE TABLE IF NOT EXISTS answers (
   answer TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS answers_used ON answers (used_at);
+CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, kept_at REAL NOT NULL, vector BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS vectors_kept ON vectors (kept_at);
 """
+_VERSION = 2
 _SUMS = (
     "coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), coalesce(sum(seconds), 0), "
     "coalesce(sum(cost), 0), count(*), coalesce(sum(cached_prompt_tokens), 0), coalesce(max(estimated), 0)"
@@ -43,8 +46,8 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            connection.executescript(_SCHEMA + "PRAGMA user_version = 1;")
+        if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+            connection.executescript(f"{_SCHEMA}PRAGMA user_version = {_VERSION};")
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")

@@ -65,8 +65,9 @@ def span(request: Request, call: Call, provider: str, url: str) -> Iterator[Span
     except ImportError:
         yield _Silent()
         return
+    operation = "embeddings" if request.task == "embed" else "chat"
     attributes: dict[str, Any] = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": operation,
         "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
         "gen_ai.request.model": call.model,
         "gen_ai.request.max_tokens": call.max_tokens,
@@ -79,7 +80,7 @@ def span(request: Request, call: Call, provider: str, url: str) -> Iterator[Span
     }
     tracer = trace.get_tracer("dataforge.gateway")
     with tracer.start_as_current_span(
-        f"chat {call.model}",
+        f"{operation} {call.model}",
         kind=trace.SpanKind.CLIENT,
         attributes=attributes,
         record_exception=False,
