@@ -170,6 +170,7 @@ class SourceContract(ComponentContract):
                 con, "rows", extracted, overrides=getattr(model, "columns", {}), scratch=scratch, sample=sample
             )
             rows = rows_of(read(con, _everything(landed.view)))
+            landed.refuse_broken()
         if isinstance(extracted, Batches):
             extracted.close()
         return rows

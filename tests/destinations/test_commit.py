@@ -45,6 +45,7 @@ class Place:
     kind: str
     scratch: Path
     table: str
+    pipeline: str = "orders"
 
     def destination(self, **config: Any) -> Any:
         base = {"type": self.kind, "table": self.table}
@@ -55,7 +56,7 @@ class Place:
     def context(self, run: str = "", **about: Any) -> LoadContext:
         run = run or uuid.uuid4().hex
         key = uuid.uuid5(uuid.NAMESPACE_OID, run).hex[:16]
-        return LoadContext(lookup, self.scratch, key, "orders", run_id=run, target=self.table, **about)
+        return LoadContext(lookup, self.scratch, key, self.pipeline, run_id=run, target=self.table, **about)
 
     def load(
         self, columns: Mapping[str, Any], run: str = "", *, config: Mapping[str, Any] = {}, **about: Any
@@ -679,7 +680,7 @@ def test_undo_of_scd2_opens_what_the_run_closed(place: Place) -> None:
     place.load({"id": [2, 3], "v": ["B", "c"]}, "B", config=SCD2)
     place.load({"id": [3], "v": ["C"]}, "C", config=SCD2)
     with place.ledger(**SCD2) as ledger:
-        with pytest.raises(TerminalError, match="take those back first"):
+        with pytest.raises(TerminalError, match=r"'B' can't be taken back: later runs built on .*: 'C'; nothing was"):
             ledger.undo("B", "ada")
         ledger.undo("C", "ada")
         ledger.undo("B", "ada")
@@ -687,6 +688,131 @@ def test_undo_of_scd2_opens_what_the_run_closed(place: Place) -> None:
         (1, "a", True),
         (2, "b", True),
     ]
+
+
+def test_a_repeat_of_an_scd2_run_that_later_runs_built_on_names_them_and_the_way_out(place: Place) -> None:
+    for run, rows in (("A", [(1, "a"), (2, "b")]), ("B", [(2, "B")]), ("C", [(2, "C")]), ("D", [(3, "d")])):
+        place.load({"id": [row[0] for row in rows], "v": [row[1] for row in rows]}, run, digest=run, config=SCD2)
+    another = dataclasses.replace(place, pipeline="returns")
+    another.load({"id": [2], "v": ["X"]}, "X", config=SCD2)
+    before = place.stored("id", "v", "_valid_from", "_valid_to")
+    assert place.load({"id": [2], "v": ["B"]}, "B", digest="B", config=SCD2).already
+    built_on = (
+        rf"run 'B' can't be repeated: later runs built on .* wrote to \w+.{place.table} or closed there: "
+        "'X' of pipeline 'returns', 'C'; nothing was changed"
+    )
+    with pytest.raises(TerminalError, match=built_on) as caught:
+        place.load({"id": [2], "v": ["new"]}, "B", digest="other", config=SCD2)
+    assert "Take those back first, the newest before the others ('dataforge undo'), then clear this run" in str(
+        caught.value
+    )
+    assert place.stored("id", "v", "_valid_from", "_valid_to") == before
+    with (
+        place.ledger(**SCD2) as ledger,
+        pytest.raises(TerminalError, match="there: 'X' of pipeline 'returns'; nothing"),
+    ):
+        ledger.undo("C", "ada")
+    with another.ledger(**SCD2) as ledger:
+        ledger.undo("X", "ada")
+    with place.ledger(**SCD2) as ledger:
+        ledger.undo("C", "ada")
+    place.load({"id": [2], "v": ["new"]}, "B", digest="other", config=SCD2)
+    now = place.sql(f'select id, v from "{place.table}" where _valid_to is null order by id')
+    assert now == [(1, "a"), (2, "new"), (3, "d")]
+
+
+def test_a_key_that_came_again_after_an_scd2_run_deleted_it_has_one_open_version(place: Place) -> None:
+    config = {**SCD2, "delete_flag": "gone"}
+    for run, gone in (("A", False), ("B", True), ("C", False)):
+        place.load({"id": [1], "v": [run], "gone": [gone]}, run, config=config)
+    for what in ("taken back", "repeated"):
+        with pytest.raises(TerminalError, match=f"'B' can't be {what}: .* closed there: 'C'; nothing was changed"):
+            if what == "repeated":
+                place.load({"id": [1], "v": ["x"], "gone": [True]}, "B", config=config)
+            else:
+                with place.ledger(**config) as ledger:
+                    ledger.undo("B", "ada")
+    assert place.sql(f'select v from "{place.table}" where _valid_to is null') == [("C",)]
+    with place.ledger(**config) as ledger:
+        ledger.undo("C", "ada")
+        ledger.undo("B", "ada")
+    assert place.sql(f'select v from "{place.table}" where _valid_to is null') == [("A",)]
+
+
+KEPT: dict[str, Any] = {"write_disposition": "replace", "keep_previous": True}
+
+
+@pytest.mark.parametrize("ledger_schema", [None, "bookkeeping"])
+def test_undo_of_replace_does_not_take_what_another_pipeline_loaded_since(
+    place: Place, ledger_schema: str | None
+) -> None:
+    kept = {**KEPT, "ledger_schema": ledger_schema}
+    another = dataclasses.replace(place, pipeline="returns")
+    place.load({"id": [1]}, "A", config={"ledger_schema": ledger_schema})
+    place.load({"id": [2]}, "B", config=kept)
+    another.load({"id": [9]}, "X")
+    loaded_since = r"'B' can't be taken back: .* loaded since by 'X' of pipeline 'returns'"
+    with place.ledger(**kept) as ledger, pytest.raises(TerminalError, match=loaded_since):
+        ledger.undo("B", "ada")
+    assert place.stored("id") == [(2,), (9,)]
+    with another.ledger() as ledger:
+        ledger.undo("X", "ada")
+    with place.ledger(**kept) as ledger:
+        assert ledger.load("B") is not None
+        undone = ledger.undo("B", "ada")
+    assert (undone.removed, undone.restored) == (1, 1)
+    assert place.stored("id") == [(1,)]
+
+
+def test_undo_of_replace_names_later_runs_of_its_own_pipeline(place: Place) -> None:
+    place.load({"id": [1]}, "A")
+    place.load({"id": [2]}, "B", config=KEPT)
+    place.load({"id": [3]}, "C")
+    with place.ledger(**KEPT) as ledger:
+        with pytest.raises(TerminalError, match="loaded since by 'C', and"):
+            ledger.undo("B", "ada")
+        ledger.undo("C", "ada")
+        ledger.undo("B", "ada")
+    assert place.stored("id") == [(1,)]
+
+
+def test_undo_of_replace_brings_back_what_another_pipeline_had_loaded_before(place: Place) -> None:
+    another = dataclasses.replace(place, pipeline="returns")
+    place.load({"id": [1]}, "A")
+    another.load({"id": [9]}, "X")
+    elsewhere = dataclasses.replace(another, table=f"{place.table}_2")
+    place.load({"id": [2]}, "B", config=KEPT)
+    elsewhere.load({"id": [5]}, "Y")
+    with place.ledger(**KEPT) as ledger:
+        ledger.undo("B", "ada")
+    assert place.stored("id") == [(1,), (9,)]
+
+
+def test_undo_of_replace_knows_loads_by_when_they_were_committed_not_begun(place: Place) -> None:
+    another = dataclasses.replace(place, pipeline="returns")
+    place.load({"id": [1]}, "A")
+
+    class Slow(Rows):
+        def reader(self) -> pa.RecordBatchReader:
+            place.load({"id": [2]}, "B", config=KEPT)
+            return super().reader()
+
+    another.destination().load(Slow(pa.table({"id": [9]})), another.context("X"))
+    assert place.stored("id") == [(2,), (9,)]
+    with place.ledger(**KEPT) as ledger, pytest.raises(TerminalError, match="'X' of pipeline 'returns'"):
+        ledger.undo("B", "ada")
+
+
+def test_a_repeated_replace_keeps_what_another_pipeline_loaded_between(place: Place) -> None:
+    another = dataclasses.replace(place, pipeline="returns")
+    place.load({"id": [1]}, "A")
+    place.load({"id": [2]}, "B", digest="a", config=KEPT)
+    another.load({"id": [9]}, "X")
+    place.load({"id": [3]}, "B", digest="b", config=KEPT)
+    assert place.stored("id") == [(3,)]
+    with place.ledger(**KEPT) as ledger:
+        ledger.undo("B", "ada")
+    assert place.stored("id") == [(2,), (9,)]
 
 
 def test_undo_of_an_upsert_says_why_not(place: Place) -> None:
@@ -826,9 +952,13 @@ def test_the_ledger_can_stand_in_a_schema_of_its_own(place: Place) -> None:
     assert found == [(4,)]
 
 
-def test_a_table_read_from_another_pipeline_passes_no_run_column_on(place: Place) -> None:
-    place.load({"id": [1], RUN_COLUMN: [77]}, "A")
-    assert place.stored(RUN_COLUMN) != [(77,)]
+@pytest.mark.parametrize("config", [{}, MERGE, {"write_disposition": "replace"}])
+def test_a_column_of_the_name_of_our_own_is_refused_not_filled_anew(place: Place, config: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{RUN_COLUMN!r}, which DataForge fills") as caught:
+        place.load({"id": [1], RUN_COLUMN: [77]}, "A", config=config)
+    assert "rename or drop it with a transform, or give run_column another name" in str(caught.value)
+    place.load({"id": [1], RUN_COLUMN: [77]}, "A", config={**config, "run_column": None})
+    assert place.stored(RUN_COLUMN) == [(77,)]
 
 
 # ---- PostgreSQL alone
@@ -974,6 +1104,56 @@ def test_a_table_that_is_changed_while_rows_are_staged_gets_all_of_them_or_none(
     incoming = Changing(pa.table({"id": [2, 3], "v": ["b", "c"]}), postgres, statement)
     postgres.destination(**config).load(incoming, postgres.context("B"))
     assert [(int(row), value) for row, value in postgres.stored("id", "v")] == stored
+
+
+@pytest.mark.parametrize(
+    ("config", "locked"),
+    [
+        ({}, True),
+        ({"stage_append": True}, False),
+        ({"stage_append": True, "stage_above": 10_000}, False),  # read to their end before anything is locked
+        ({"stage_append": True, "stage_above": 0, "ledger_schema": "bookkeeping"}, False),
+    ],
+)
+def test_an_append_that_is_told_to_stage_keeps_no_lock_on_the_table_while_rows_come(
+    postgres: Place, config: dict[str, Any], *, locked: bool
+) -> None:
+    postgres.load({"id": [-1]}, "A", config=config)
+    incoming = Looking(pa.table({"id": range(10_000)}), postgres)
+    report = postgres.destination(**config).load(incoming, postgres.context("B", digest="b"))
+    assert (report.rows, report.inserted, bool(incoming.locks)) == (10_000, 10_000, locked)
+    assert postgres.sql(f"select count(*), min(id), max(id) from {postgres.table}") == [(10_001, -1, 9_999)]
+    assert len(postgres.sql(f"select distinct {RUN_COLUMN} from {postgres.table}")) == 2
+    with postgres.ledger(**config) as ledger:
+        ledger.undo("B", "ada")
+    assert postgres.stored("id") == [(-1,)]
+
+
+def test_the_first_load_and_a_database_without_stage_tables_load_directly_whatever_append_is_told(place: Place) -> None:
+    config = {"stage_append": True, "stage_above": 0}
+    for run in ("A", "B"):
+        place.load({"id": [1, 2]}, run, config=config)
+    assert place.stored("id") == [(1,), (1,), (2,), (2,)]
+
+
+class Looking(Rows):
+    """Rows that tell what locks were held on the table when the last of them was taken."""
+
+    def __init__(self, table: pa.Table, place: Place) -> None:
+        super().__init__(table)
+        self.place, self.locks = place, [("not looked",)]
+
+    def reader(self) -> pa.RecordBatchReader:
+        batches = super().reader()
+
+        def read() -> Iterator[pa.RecordBatch]:
+            yield from batches
+            self.locks = self.place.sql(
+                "select mode from pg_locks join pg_class c on c.oid = relation "
+                f"where relname = '{self.place.table}' and mode <> 'AccessShareLock'"
+            )
+
+        return pa.RecordBatchReader.from_batches(batches.schema, read())
 
 
 def test_a_table_that_comes_to_need_a_column_while_rows_are_staged_stays_as_it_is(postgres: Place) -> None:

@@ -340,6 +340,7 @@ def test_the_contract_discard_value_and_discard_row(target: Target) -> None:
         letters = ledger.dead_letters()
     assert [json.loads(one.reject.record)["id"] for one in letters] == [5, 6]
     assert {one.reject.stage for one in letters} == {"contract"}
+    assert [json.loads(one.reject.types) for one in letters] == [{"id": "BIGINT", "x": "DOUBLE", "y": "BIGINT"}] * 2
     assert target.live() == [{"id": 1, "x": 1}, {"id": 2, "x": None}, {"id": 3, "x": 3}, {"id": 4, "x": 4}]
     with pytest.raises(TerminalError, match="max_share"):
         target.load("four", mixed, contract=strict, limit=RejectLimit(0.5, 10), rows_read=3)

@@ -212,7 +212,6 @@ class TestTypes:
             ("DECIMAL(10,2)", "10.50", "BIGINT", "11"),
             ("DATE", "2025-01-31", "TIMESTAMP", "2025-01-31 00:00:01"),
             ("TIMESTAMP", "2025-01-31 00:00:00", "TIMESTAMPTZ", "2025-01-31 00:00:01+00"),
-            ("TIMESTAMPTZ", "2025-01-31 12:00:00+00", "DATE", "2025-02-01"),
         ],
     )
     def test_a_type_of_the_same_kind_goes_on(
@@ -224,12 +223,34 @@ class TestTypes:
         run(pipeline())
         assert ids() == [1, 3]
 
-    def test_a_type_of_another_kind_is_refused(self, configs: Path) -> None:
-        rows(configs, "INTEGER", (1, "10"))
+    @pytest.mark.parametrize(
+        ("first_type", "first", "then_type", "second"),
+        [
+            ("INTEGER", "10", "DATE", "2025-01-01"),
+            ("INTEGER", "10", "VARCHAR", "11"),
+            ("TIMESTAMPTZ", "2025-01-31 12:00:00+00", "DATE", "2025-01-31"),
+            ("TIMESTAMP", "2025-01-31 12:00:00", "DATE", "2025-02-01"),
+            ("TIMESTAMPTZ", "2025-01-31 12:00:00+00", "VARCHAR", "2025-02-01T00:00:00Z"),
+            ("DATE", "2025-01-31", "BIGINT", "20250201"),
+        ],
+    )
+    def test_a_type_that_tells_no_longer_what_is_new_is_refused_until_the_cursor_is_moved(
+        self, configs: Path, first_type: str, first: str, then_type: str, second: str
+    ) -> None:
+        rows(configs, first_type, (1, first))
         run(pipeline())
-        rows(configs, "DATE", (2, "2025-01-01"))
-        with pytest.raises(TerminalError, match=r"stands at '10' \(INTEGER\).*DATE now.*cursor set"):
-            run(pipeline())
+        rows(configs, then_type, (1, second), (2, second))
+        kind = first_type.removesuffix("TZ")
+        told = rf"stands at '.*' \({kind}.*'n' is {then_type} now.*'columns'.*cursor set.*cursor reset"
+        declared = {"columns": {"n": "text"}} if then_type == "VARCHAR" else {}
+        for config in (pipeline(), pipeline(source=declared)):
+            with pytest.raises(TerminalError, match=told):
+                run(config)
+        assert ids() == [1]
+        assert position()["value"] == first
+        held().state = replace(held().state, cursor=None)
+        run(config)
+        assert ids() == [1, 1, 2]
 
     def test_text_needs_a_word_from_the_config(self, configs: Path) -> None:
         rows(configs, "VARCHAR", (1, "a"))

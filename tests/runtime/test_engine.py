@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -268,3 +269,22 @@ def test_engine_errors_are_sorted_by_what_to_do() -> None:
     assert type(engine_error(Exception("IO Error: disk is full"))).__name__ == "TransientError"
     assert type(engine_error(Exception("Out of Range Error: overflow"))).__name__ == "TerminalError"
     assert len(str(engine_error(Exception("Binder Error: " + "x" * 10_000)))) < 1_000
+
+
+@pytest.mark.timeout(60)
+def test_a_query_that_fails_while_its_rows_are_written_ends(tmp_path: Path) -> None:
+    def fail(number: int) -> int:
+        scratch = tmp_path / str(number)
+        scratch.mkdir()
+        failures = 0
+        with connect(scratch) as con:
+            for at in range(20_500 + 61 * number, 61_000, 2_000):
+                rows = f"SELECT CASE WHEN i = {at} THEN error('no') ELSE i END AS a, md5(i::VARCHAR) AS b"
+                con.execute(f"CREATE OR REPLACE VIEW failing AS {rows} FROM range(61_000) AS t(i)")
+                with pytest.raises(TerminalError):
+                    write_parquet(con, "failing", scratch / "x.parquet")
+                failures += 1
+        return failures
+
+    with ThreadPoolExecutor(3) as pool:
+        assert min(pool.map(fail, range(3))) > 15

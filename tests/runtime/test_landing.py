@@ -301,6 +301,29 @@ def test_json_lines_that_are_no_records_are_refused(con: duckdb.DuckDBPyConnecti
         land(con, "source", ndjson(tmp_path, '{"a": 0}', line), scratch=tmp_path)
 
 
+@pytest.mark.parametrize("word", ["NaN", "nan", "Infinity", "-Infinity", "-inf"])
+@pytest.mark.parametrize("value", ["{}", "[1, {}]", '{{"b": {}}}', "\t{} "])
+def test_numbers_that_json_does_not_have_are_refused(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, word: str, value: str
+) -> None:
+    lines = ['{"a": "as a text: NaN, [inf"}'] * 3_000 + [f'{{"a": {value.format(word)}}}']
+    with pytest.raises(TerminalError, match=rf"data\.ndjson, record 3001: {word.lstrip('-')}, which JSON does not"):
+        land(con, "source", ndjson(tmp_path, *lines), scratch=tmp_path)
+    given = {"a": "double"}
+    with pytest.raises(TerminalError, match="which JSON does not have"):
+        land(con, "source", ndjson(tmp_path, f'{{"a": {word}}}'), overrides=given, scratch=tmp_path)
+
+
+def test_texts_with_such_words_are_texts(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    for form, text in (("newline_delimited", '{"a": "x: NaN"}\n{"a": ",inf"}'), ("array", '[{"a": ": nan"}]')):
+        (tmp_path / "data.json").write_text(text)
+        files = Files("json", (tmp_path / "data.json",), {"format": form})
+        assert land(con, "source", files, scratch=tmp_path).columns == {"a": "VARCHAR"}
+    (tmp_path / "data.json").write_text('[{"a": 1}, {"a": NaN}]')
+    with pytest.raises(TerminalError, match="record 2: NaN"):
+        land(con, "source", files, scratch=tmp_path)
+
+
 def test_records_page_by_page_are_typed_over_all_pages(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     pages: list[list[dict[str, Any]]] = [
         [{"id": 1, "v": None}],
@@ -336,6 +359,39 @@ def test_a_sample_reads_no_more_rows_than_asked_for(con: duckdb.DuckDBPyConnecti
     for index, extracted in enumerate(sources):
         land(con, f"s{index}", extracted, scratch=tmp_path / "land", sample=2)
         assert rows(con, f"s{index}") == [(1,), (2,)]
+
+
+def test_decimals_that_the_engine_does_not_have_keep_every_digit_as_text(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    values = [Decimal("9" * 38 + "." + "9" * 38), Decimal("1e-38"), None, Decimal("-12.5")]
+    wide, list_ = pa.decimal256(76, 38), pa.list_(pa.decimal256(40, 0))
+    table = pa.table(
+        {
+            "v": pa.array(values, wide),
+            "l": pa.array([[10**39, None], None, [], [1]], list_),
+            "s": pa.array([{"a": 10**39}, None, None, None], pa.struct([("a", pa.decimal256(40, 0))])),
+            "n": pa.array([1, 2, 3, None], pa.decimal256(20, 2)),
+        }
+    )
+    expected = ["9" * 38 + "." + "9" * 38, "0." + "0" * 37 + "1", None, "-12.5" + "0" * 37]
+    pq.write_table(table, tmp_path / "p.parquet")
+    for extracted in (Batches(table.to_reader()), Files("parquet", (tmp_path / "p.parquet",))):
+        landed = land(con, "source", extracted, scratch=tmp_path)
+        assert landed.columns == {"v": "VARCHAR", "l": "VARCHAR[]", "s": "STRUCT(a VARCHAR)", "n": "DECIMAL(20,2)"}
+        found = rows(con)
+        assert [row[0] for row in found] == expected
+        assert [row[1] for row in found] == [[str(10**39), None], None, [], ["1"]]
+        assert found[0][2:] == ({"a": str(10**39)}, Decimal("1.00"))
+        con.unregister("source")
+    narrow = pa.table({"v": pa.array([Decimal("1.5"), Decimal("-2.50")], wide)})
+    pq.write_table(narrow, tmp_path / "q.parquet")
+    land(con, "source", Files("parquet", (tmp_path / "q.parquet",)), overrides={"v": "decimal(9,1)"}, scratch=tmp_path)
+    assert rows(con) == [(Decimal("1.5"),), (Decimal("-2.5"),)]
+    both = Files("parquet", (tmp_path / "q.parquet", tmp_path / "p.parquet"))
+    land(con, "source", both, overrides={"v": "decimal(9,1)"}, scratch=tmp_path)
+    with pytest.raises(Exception, match=r"column 'v': '9+\.9*' is not exactly a DECIMAL"):
+        rows(con)
 
 
 def test_typed_batches_and_parquet_keep_their_types_and_take_overrides(

@@ -94,7 +94,7 @@ class TestTypes:
         lines = ['{"n": 1}', '{"n": "x", "deep": {"v": 1.100}, "t": "\\u00e9"}', '{"n": 3}']
         (configs / "numbers.json").write_text("\n".join(lines))
         rows, (reject,) = made(pipeline(source={"type": "json", "path": "numbers.json", "columns": {"n": "int"}}))
-        assert [row["n"] for row in rows] == [1, 3]
+        assert sorted(row["n"] for row in rows) == [1, 3]
         assert (reject.record, reject.position) == (lines[1], "record 2")
 
     def test_typed_records_are_kept_with_all_digits(self, configs: Path) -> None:
@@ -176,6 +176,26 @@ class TestLines:
             ("line 2", '{"n": '),
             ("line 3", "[1]"),
         ]
+
+    def test_numbers_that_json_does_not_have_are_kept_with_what_they_are(self, configs: Path) -> None:
+        deep = "[" * 5_000 + "]" * 5_000
+        lines = ['{"n": NaN}', '{"n": 1}', '{"n": 2, "t": {"x": [1, -Infinity]}}', '{"n": 3, "t": "NaN"}']
+        (configs / "numbers.json").write_text("\n".join([*lines, f'{{"n": 4, "t": {deep}}}']))
+        rows, found = made(pipeline(source={"type": "json", "path": "numbers.json"}))
+        assert sorted((row["n"], row["t"]) for row in rows) == [(1, None), (3, "NaN")]
+        assert [(reject.position, reject.reason) for reject in found] == [
+            ("line 1", "NaN, which JSON does not have; write null"),
+            ("line 3", "Infinity, which JSON does not have; write null"),
+            ("line 5", "nested deeper than 128 levels, which is more than can be read"),
+        ]
+        assert json.loads(found[1].record) == {"line": lines[2]}
+
+    def test_a_record_nested_too_deeply_is_kept(self, configs: Path) -> None:
+        lines = [f'{{"n": {n}, "t": {"[" * levels + "]" * levels}}}' for n, levels in enumerate((127, 128, 1))]
+        (configs / "numbers.json").write_text("\n".join(lines))
+        rows, found = made(pipeline(source={"type": "json", "path": "numbers.json"}))
+        assert sorted(row["n"] for row in rows) == [0, 2]
+        assert [(one.position, one.reason[:30]) for one in found] == [("line 2", "nested deeper than 128 levels,")]
 
 
 class TestSteps:

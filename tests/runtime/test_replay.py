@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dataforge.components.delivery import DeadLetter, Reject
@@ -81,6 +85,24 @@ class TestTypes:
         run(config)
         with pytest.raises(TerminalError, match="no record"):
             replay(config, letters(config), local(config, {}))
+
+
+class TestTargets:
+    def test_what_a_file_did_not_take_comes_in_with_its_types(self, configs: Path) -> None:
+        path = configs / "numbers.parquet"
+        destination = {"type": "parquet", "path": "numbers/", "write_disposition": "append"}
+        changes = {"source": {"type": "parquet", "path": path.name}, "destination": destination}
+        pq.write_table(pa.table({"n": pa.array([1], pa.int8())}), path)
+        run(pipeline(**changes))
+        at, amount = datetime(2024, 1, 1, tzinfo=timezone.utc), Decimal("9" * 40)
+        row = {"n": [2], "at": [at], "amount": pa.array([amount], pa.decimal256(40, 0)), "raw": [b"\xff"]}
+        pq.write_table(pa.table(row), path)
+        run(pipeline(**changes, schema_contract={"default": "discard_row"}), "second")
+        config = pipeline(**changes)
+        replay(config, letters(config), local(config, {}))
+        files = (configs.parent / "dataforge" / "output" / "numbers").glob("*.parquet")
+        (found,) = [row for path in files for row in pq.read_table(path).to_pylist() if row["n"] == 2]
+        assert found == {"n": 2, "at": at, "amount": str(amount), "raw": b"\xff"}
 
 
 class TestSteps:

@@ -153,6 +153,29 @@ def test_damage_is_found_before_use_and_says_to_extract_again(tmp_path: Path, da
         staging.fetch(manifest, tmp_path / "a")
 
 
+def test_damage_in_any_piece_of_a_large_part_is_found(tmp_path: Path) -> None:
+    staging = local(tmp_path)
+    attempt = staging.attempt("orders", RUN, "extract", "1")
+    part = attempt.folder / "part-0.ndjson"
+    one, two, rest = (os.urandom(size << 20) for size in (4, 4, 1))
+    part.write_bytes(one + two + rest)
+    manifest = attempt.publish([part], rows={part: 1})
+    (path,) = staging.fetch(manifest, tmp_path / "a")
+    flipped = [piece[:-1] + bytes([piece[-1] ^ 1]) for piece in (one, two, rest)]
+    for damaged in (
+        flipped[0] + two + rest,
+        one + flipped[1] + rest,
+        one + two + flipped[2],
+        two + one + rest,
+        one + one + rest,
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(TransientError, match="is damaged"):
+            staging.fetch(manifest, tmp_path / "a")
+    path.write_bytes(one + two + rest)
+    assert staging.fetch(manifest, tmp_path / "a") == [path]
+
+
 def test_a_damaged_object_in_s3_is_found(tmp_path: Path, s3: Connection) -> None:
     settings = Settings(staging_url=f"s3://staging/{tmp_path.name}", staging_connection="lake")
     staging = Staging.open(settings, lambda _: s3)

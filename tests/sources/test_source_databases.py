@@ -112,9 +112,10 @@ def test_a_value_that_arrow_can_not_hold_is_told_and_a_given_type_helps(
     columns = {"v": override} if override else {}
     extracted = source(context(postgres), query=f"select {value} as v", columns=columns).extract(context(postgres))
     with duckdb.connect() as con:
-        land(con, "source", extracted, overrides=columns, scratch=tmp_path)
+        landed = land(con, "source", extracted, overrides=columns, scratch=tmp_path)
         try:
             found = con.execute('SELECT v FROM "source"').fetchall()
+            landed.refuse_broken()
         except Exception as error:  # noqa: BLE001 both the engine's and ours
             told = explain(error) or error
             assert str(expected) in str(told)

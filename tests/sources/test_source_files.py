@@ -11,6 +11,8 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -378,6 +380,28 @@ def test_a_path_that_can_never_be_read_is_found_without_looking(
 RECORDS = [{"id": 1, "v": 1.5}, {"id": 2, "v": None, "s": 'x"],[{\\"'}]
 
 
+@pytest.mark.parametrize("levels", [127, 128, 1_000, 100_000])
+def test_json_of_any_depth_arrives_or_is_told(data: Path, context: MakeContext, levels: int) -> None:
+    value = "[" * levels + "]" * levels
+    for text in (f'{{"v": {value}}}\n{{"v": [1]}}\n', f'{{"v": [1]}}\n{{"v": {value}}}\n', f'[{{"v": {value}}}]'):
+        (data / "a.json").write_text(text)
+        with (
+            pytest.raises(TerminalError, match=r"a\.json, record [12]: nested deeper than 128 levels")
+            if levels > 127
+            else nullcontext()
+        ):
+            assert (value,) in read({"type": "json", "path": "a.json"}, context())
+    (data / "a.json").write_text(f'{{"rows": [{{"v": {value}}}]}}')
+    with pytest.raises(TerminalError, match="nested") if levels > 127 else nullcontext():
+        assert read({"type": "json", "path": "a.json", "records": "rows"}, context()) == [(value,)]
+
+
+def test_a_record_of_many_short_lists_is_not_deep(data: Path, context: MakeContext) -> None:
+    value = json.dumps([[{"a": [n, "[["]}] for n in range(200)], separators=(",", ":"))
+    (data / "a.json").write_text(f'{{"v": {value}}}\n')
+    assert read({"type": "json", "path": "a.json"}, context()) == [(value,)]
+
+
 @pytest.mark.parametrize(
     ("text", "options"),
     [
@@ -414,6 +438,14 @@ def test_a_list_inside_a_large_object_is_copied_in_pieces(
     ]
     with pytest.raises(TerminalError, match=r"no list at 'meta\.rows'"):
         read({"type": "json", "path": "a.json", "records": "meta.rows"}, context())
+
+
+def test_decimals_of_any_length_are_found_as_they_will_come(data: Path, context: MakeContext) -> None:
+    table = pa.table({"v": pa.array([1], pa.decimal256(60, 2)), "n": pa.array([1], pa.decimal128(38, 2))})
+    pq.write_table(table, data / "a.parquet")
+    assert read({"type": "parquet", "path": "a.parquet"}, context()) == [("1.00", Decimal("1.00"))]
+    source = SOURCES.build(SOURCES.get("parquet").config.model_validate({"type": "parquet", "path": "a.parquet"}))
+    assert source.discover(context()) == {"v": "VARCHAR", "n": "DECIMAL(38,2)"}  # type: ignore[attr-defined]
 
 
 def test_parquet_keeps_its_types_and_other_files_are_refused(data: Path, context: MakeContext) -> None:

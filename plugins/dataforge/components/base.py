@@ -284,6 +284,15 @@ class Verifiable(Protocol):
 
 
 @runtime_checkable
+class Measurable(Protocol):
+    """A source that can tell about how much it holds without reading its records."""
+
+    def measure(self, context: ExtractContext) -> tuple[int, int]:
+        """Return about how many rows and bytes a run would read."""
+        ...
+
+
+@runtime_checkable
 class Discoverable(Protocol):
     """A source that can tell its columns without reading its records."""
 

@@ -29,6 +29,16 @@ LIBPQ_EXTRAS = (
 )
 """Keys of a connection's extra that reach libpq; others (`options`, `service`, `passfile`, …) never do."""
 
+
+def writing_config() -> dict[str, str]:
+    """Return the settings of DuckDB for a connection that writes files by COPY."""
+    import duckdb
+
+    # Where other threads write, 2.0 may wait for ever once a COPY ends with an error: the one that gives up the file
+    # holds the lock that the writer needs to come to its end (AsyncFileWriter, ManagedAsyncWriteStreamQueue).
+    return {"async_threads": "0"} if int(duckdb.__version__.split(".")[0]) >= 2 else {}
+
+
 _DEFAULTS = {
     "application_name": "dataforge",
     "connect_timeout": "10",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dataforge.components.delivery import Reject, RejectStage
+from dataforge.components.wide_decimals import held_schema
 from dataforge.errors import ConfigError, Problem, TerminalError
 
 if TYPE_CHECKING:
@@ -352,7 +353,7 @@ def engine_types(schema: pa.Schema) -> dict[str, str]:
     import duckdb
 
     with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as db:
-        db.register("sample", schema.empty_table())
+        db.register("sample", held_schema(schema).empty_table())
         return {
             name: str(type_)
             for name, type_ in db.execute("select column_name, column_type from (describe sample)").fetchall()

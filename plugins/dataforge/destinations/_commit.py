@@ -38,7 +38,16 @@ from dataforge.components.prefetch import Prefetched, prefetch
 from dataforge.components.retry import TRANSACTION
 from dataforge.destinations._columns import MisfitError, Outgoing, Planned, Sieve, engine_types
 from dataforge.destinations._contract import ColumnPlan, Rules, plan_columns
-from dataforge.destinations._dispositions import CLOSED_BY, REPLACE_KEPT, ROW, Counts, Dispositions, Stage, previous_of
+from dataforge.destinations._dispositions import (
+    CLOSED_BY,
+    REPLACE_KEPT,
+    ROW,
+    Counts,
+    Dispositions,
+    Stage,
+    later_loads,
+    previous_of,
+)
 from dataforge.destinations._ledger import STAGE, Known, LedgerTables, SchemaVersion, run_number
 from dataforge.destinations._table import TableConfig
 from dataforge.destinations._tables import Open, Tables, Target
@@ -181,6 +190,7 @@ class _Attempt:
         if not db.transactional_ddl:
             version = self._change_before(db, target, ledger, plan, disposition, version)
         state = ledger.state(lock=True)
+        self.now = _now()  # not before the lock: what loads did is in order by it
         record = ledger.load(context.run_key)
         if record and self._is_done(record, target):
             db.rollback()
@@ -195,7 +205,7 @@ class _Attempt:
         stands = record if record and not record.undone_at else None
         if stands and disposition == "append":
             refuse_replayed(ledger, target, stands, "repeated")
-        replaced = work.remove_own(stands.disposition) if stands else 0
+        replaced = work.remove_own(stands) if stands else 0
         if (step := context.cursor) and step.mode == "window" and step.window and disposition == "append":
             start, end = (db.literal(text, step.window.type) for text in (step.window.start, step.window.end))
             replaced += work.remove_window(step.window.field, start, end)
@@ -205,7 +215,8 @@ class _Attempt:
         if disposition == "replace" and self.config.keep_previous:
             db.before_replace(target)
             # a repeat of the newest replace goes on keeping what was there before its first load
-            if not (stands and stands.disposition == REPLACE_KEPT and stands.epoch == state.epoch):
+            newest = stands and stands.epoch == state.epoch and not later_loads(ledger, target, stands)
+            if not (newest and stands and stands.disposition == REPLACE_KEPT):
                 self._keep_previous(db, target)
         counts = self._apply(db, work, plan, disposition, stage, sent, ahead)
         counts.deleted += replaced
@@ -300,8 +311,9 @@ class _Attempt:
 
     def _needs_stage(self, db: Tables, disposition: str, plan: ColumnPlan, *, small: bool) -> bool:
         """Whether rows are looked at or cast in the database before they go in, or locks would be held long."""
-        casting = any(column.stage_type for column in plan.columns)
-        return disposition.startswith("merge") or casting or (disposition == "replace" and db.stages and not small)
+        if disposition.startswith("merge") or any(column.stage_type for column in plan.columns):
+            return True
+        return db.stages and not small and (disposition == "replace" or self.config.stage_append)
 
     def _run_columns(self, target: Target, disposition: str) -> list[str]:
         """Return the target's run column, where there is one or will be one."""
@@ -507,7 +519,7 @@ class _Attempt:
             rows=rows,
             rejected=rejected,
             epoch=state.epoch + 1,
-            committed_at=self.now,
+            committed_at=_now(),  # with all locks held, so that loads of other pipelines are in order by it too
             inserted=counts.inserted,
             updated=counts.updated,
             deleted=counts.deleted,
@@ -665,8 +677,6 @@ class TableLedger:
                 raise TerminalError(
                     f"no load of run {run_id!r} into {self.target} stands in the ledger; `dataforge loads` lists them"
                 )
-            if record.disposition in ("replace", REPLACE_KEPT) and self.tables.stands_after(record.epoch):
-                raise TerminalError(f"later runs have changed {self.target} since; take those back first")
             refuse_replayed(self.tables, self.target, record, "taken back")
             step = CursorStep.from_json(record.cursor)
             if record.disposition == "append" and record.deleted and step is not None and step.mode == "window":
@@ -676,7 +686,7 @@ class TableLedger:
                 )
             now = _now()
             work = Dispositions(self.db, self.config, self.target, self.tables, run_number(record.run_key), now)
-            removed, restored = work.undo(record.disposition)
+            removed, restored = work.undo(record)
             moves = step is not None and step.mode != "window" and dict(step.before) != dict(step.after)
             back = step is not None and moves and (state.cursor or {}) == cursor_to_json(step.after)
             self.tables.mark_undone(record.run_key, actor, now)

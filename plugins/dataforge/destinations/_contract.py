@@ -86,8 +86,6 @@ def plan_columns(
         raise ConfigError(problems)
     _check_reserved(schema, target, config)
     fields = {field.name: field for field in schema}
-    if passed_on := _named(fields, target, config.run_column):
-        del fields[passed_on]  # of the table that the records were read from; here it is filled anew
     if flag := _named(fields, target, config.delete_flag if config.write_disposition == "merge" else None):
         plan.flag = db.new(fields.pop(flag))
     _check_keys(fields, target, config)
@@ -353,16 +351,17 @@ def _check_reserved(schema: pa.Schema, target: Target, config: TableConfig) -> N
     """Raise ConfigError when the records bring a column that DataForge itself fills."""
     from dataforge.destinations._dispositions import CLOSED_BY, ROW
 
-    ours = [ROW]
+    remedies = {ROW: "", config.run_column: ", or give run_column another name"}
     if config.write_disposition == "merge" and config.merge_strategy == "scd2":
-        ours += [config.valid_from, config.valid_to, CLOSED_BY]
-    taken = {target.fold(name) for name in ours if name}
+        versions = ", or give valid_from or valid_to another name"
+        remedies |= {config.valid_from: versions, config.valid_to: versions, CLOSED_BY: ""}
+    taken = {target.fold(name): remedy for name, remedy in remedies.items() if name}
     problems = [
         Problem(
             "reserved-column",
             f"the records have a column {name!r}, which DataForge fills itself",
             ("table",),
-            "rename or drop it with a transform, or give valid_from or valid_to another name",
+            f"rename or drop it with a transform{taken[target.fold(name)]}",
         )
         for name in schema.names
         if target.fold(name) in taken

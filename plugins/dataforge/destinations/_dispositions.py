@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from urllib.parse import unquote
 
-from dataforge.components.delivery import Reject
-from dataforge.destinations._ledger import LedgerTables
+from dataforge.components.delivery import LoadRecord, Reject
+from dataforge.destinations._ledger import Later, LedgerTables
 from dataforge.destinations._table import TableConfig
 from dataforge.destinations._tables import Tables, Target, Upsert
 from dataforge.errors import TerminalError
@@ -36,6 +37,33 @@ def previous_of(db: Tables, target: Target) -> Target:
             "and the database would cut it off; nothing was written"
         )
     return target.beside(name)
+
+
+def later_loads(ledger: LedgerTables, target: Target, record: LoadRecord) -> list[Later]:
+    """Return the loads of any pipeline into the table that stand and came after that one, the newest first.
+
+    Those of other pipelines are seen whose ledger is the same, or that in the table's schema.
+    """
+    names = {target.fold(name) for name in (target.table, str(target))}
+
+    def is_table(name: str) -> bool:
+        return target.fold(unquote(name.rpartition("/")[2])) in names
+
+    found = ledger.later(record, is_table)
+    beside = LedgerTables(ledger.db, target.schema, ledger.pipeline, ledger.target)
+    if ledger.schema != target.schema and beside.exists():
+        found += beside.later(record, is_table, of_record=False)
+    return sorted(found, key=lambda one: one.committed_at, reverse=True)
+
+
+def named(loads: Sequence[Later], pipeline: str) -> str:
+    """Return the runs of those loads for a message, with the pipelines of those that are not of `pipeline`."""
+    most = 10
+    shown = [
+        repr(one.run_id) if one.pipeline == pipeline else f"{one.run_id!r} of pipeline {one.pipeline!r}"
+        for one in loads[:most]
+    ]
+    return ", ".join([*shown, *([f"and {len(loads) - most:,} more"] if len(loads) > most else [])])
 
 
 @dataclass
@@ -77,12 +105,12 @@ class Dispositions:
 
     # ---- Rows of this run
 
-    def remove_own(self, disposition: str) -> int:
+    def remove_own(self, record: LoadRecord) -> int:
         """Take out what an earlier load of this run put in; TerminalError where its rows can't be told from others."""
-        if disposition == "append":
+        if record.disposition == "append":
             return self._remove_by_number()
-        if disposition == "merge/scd2":
-            return self._reopen()[0]
+        if record.disposition == "merge/scd2":
+            return self._reopen(record, "repeated")[0]
         return 0  # replace empties the table anyway, upsert and delete_insert find their rows by key
 
     def _remove_by_number(self) -> int:
@@ -344,14 +372,15 @@ class Dispositions:
 
     # ---- Undo
 
-    def undo(self, disposition: str) -> tuple[int, int]:
+    def undo(self, record: LoadRecord) -> tuple[int, int]:
         """Take a load of this run back; return (rows removed, rows brought back); TerminalError where it can't be."""
+        disposition = record.disposition
         if disposition == "append":
             return self._remove_by_number(), 0
         if disposition == "merge/scd2":
-            return self._reopen()
+            return self._reopen(record, "taken back")
         if disposition == REPLACE_KEPT:
-            return self._restore_previous()
+            return self._restore_previous(record)
         if disposition == "replace":
             raise self._not_kept()
         raise TerminalError(
@@ -359,21 +388,42 @@ class Dispositions:
             "kept. Use the strategy scd2, which keeps them"
         )
 
-    def _reopen(self) -> tuple[int, int]:
+    def _reopen(self, record: LoadRecord, what: str) -> tuple[int, int]:
         run, valid_to = self.quote(self.run_column() or ""), self.quote(self.config.valid_to)
         closed = self.quote(CLOSED_BY)
-        later = self.db.rows(
-            f"select count(*) from {self.into} where {run} = {self.number} and {closed} is not null "
-            f"and {closed} <> {self.number}"
-        )[0][0]
-        if later:
-            raise TerminalError(
-                f"{later:,} versions that this run wrote to {self.target} were closed by later runs; take those back "
-                "first, the newest before the others"
-            )
+        self._refuse_built_on(record, what)
         removed = self.db.run(f"delete from {self.into} where {run} = {self.number}")
         back = self.db.run(f"update {self.into} set {valid_to} = null, {closed} = null where {closed} = {self.number}")
         return removed, back
+
+    def _refuse_built_on(self, record: LoadRecord, what: str) -> None:
+        """Raise TerminalError when later runs closed versions of this run, or wrote new ones after those it closed."""
+        run, closed = self.quote(self.run_column() or ""), self.quote(CLOSED_BY)
+        later = later_loads(self.ledger, self.target, record)
+        rows = self.db.rows(
+            f"select distinct {closed} from {self.into} where {run} = {self.number} and {closed} is not null "
+            f"and {closed} <> {self.number}"
+        )
+        numbers = {int(number) for (number,) in rows}
+        keys = [self.quote(self.target.name_of(key) or key) for key in self.config.primary_key]
+        if later:
+            same = " and ".join(f"o.{key} = n.{key}" for key in keys)
+            after = ", ".join(str(one.number) for one in later)
+            rows = self.db.rows(
+                f"select distinct n.{run} from {self.into} n where n.{run} in ({after}) and exists "
+                f"(select 1 from {self.into} o where o.{closed} = {self.number} and {same})"
+            )
+            numbers |= {int(number) for (number,) in rows}
+        if not numbers:
+            return
+        known = [one for one in later if one.number in numbers]
+        runs = named(known, self.ledger.pipeline) or "which the ledger does not know"
+        then = "then clear this run and those after it" if what == "repeated" else "then this one"
+        raise TerminalError(
+            f"run {record.run_id!r} can't be {what}: later runs built on the versions that it wrote to {self.target} "
+            f"or closed there: {runs}; nothing was changed. Take those back first, the newest before the others "
+            f"('dataforge undo'), {then}"
+        )
 
     def _not_kept(self) -> TerminalError:
         return TerminalError(
@@ -381,11 +431,18 @@ class Dispositions:
             "those before the newest load"
         )
 
-    def _restore_previous(self) -> tuple[int, int]:
+    def _restore_previous(self, record: LoadRecord) -> tuple[int, int]:
         previous = previous_of(self.db, self.target)
         if not self.db.has_table(previous.schema, previous.table):
             raise self._not_kept()
-        self.db.before_replace(self.target, undo=True)
+        self.db.before_replace(self.target, undo=True)  # from here on nobody else writes
+        if later := later_loads(self.ledger, self.target, record):
+            raise TerminalError(
+                f"run {record.run_id!r} can't be taken back: {self.target} was loaded since by "
+                f"{named(later, self.ledger.pipeline)}, and the rows from before the replace would take the place of "
+                "those rows too; nothing was changed. Take those loads back first, the newest before the others "
+                "('dataforge undo'), or run the pipeline again to replace the rows anew"
+            )
         removed = self.db.run(f"delete from {self.into}")
         names = ", ".join(self.quote(column.name) for column in self.target.columns or () if not column.generated)
         back = self.db.insert(self.target, names, f"select {names} from {self.db.quoted(previous)}", -1)

@@ -35,6 +35,12 @@ class Arranged:
         rows = _completed(batches, self.missing) if self.missing else batches
         return Outgoing(rows, self.wires, names=self.schema.names, sieve=self.sieve)
 
+    def records(self, schema: pa.Schema) -> pa.Schema:
+        """Return the columns of the records on their way, which came with the columns of `schema`."""
+        import pyarrow as pa
+
+        return pa.schema([*schema, *self.missing])
+
     def fits(self, version: SchemaVersion) -> bool:
         """Whether what is written has the columns of that version."""
         return dict(version.columns) == {field.name: str(field.type) for field in self.schema}

@@ -7,12 +7,13 @@ a run replaces. Local paths lie below the deployment's output folder, S3 keys ar
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -28,10 +29,11 @@ from dataforge.components.base import (
     LoadContext,
     LoadReport,
 )
+from dataforge.components.delivery import Reject
 from dataforge.components.fields import ConnectionId, TemplatedText
 from dataforge.components.paths import filesystem, is_s3, place, s3_call
 from dataforge.components.prefetch import prefetch
-from dataforge.destinations._columns import Wire
+from dataforge.destinations._columns import Wire, engine_types
 from dataforge.destinations._file_columns import Arranged, arrange
 from dataforge.destinations._file_ledger import Book, FileLedger
 from dataforge.destinations._file_load import FileLoad, Terms, Written
@@ -279,7 +281,10 @@ class FileDestination:
                 self.format().write(sent.reader(), target, scratch)
             ahead.finish()
         sync(target)
-        rejects = tuple(arranged.sieve.rejects) if arranged.sieve else ()
+        rejects: tuple[Reject, ...] = ()
+        if arranged.sieve and arranged.sieve.rejects:
+            types = json.dumps(engine_types(arranged.records(incoming.schema)))
+            rejects = tuple(replace(reject, types=types) for reject in arranged.sieve.rejects)
         return Written(target, sent.rows, target.stat().st_size, sha256_of(target), arranged, rejects)
 
 
@@ -294,7 +299,7 @@ def copy_with_duckdb(reader: pa.RecordBatchReader, query: str, options: str, tar
     """Run `COPY (query) TO target (options)`; the query reads the view `incoming`, and nothing else can be reached."""
     import duckdb
 
-    from dataforge.components.database import quote_literal
+    from dataforge.components.database import quote_literal, writing_config
 
     settings = get_settings()
     spill = scratch / "duckdb-spill"
@@ -307,6 +312,7 @@ def copy_with_duckdb(reader: pa.RecordBatchReader, query: str, options: str, tar
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "python_enable_replacements": False,
+                **writing_config(),
             }
         ) as db:
             db.execute("set TimeZone = 'UTC'")

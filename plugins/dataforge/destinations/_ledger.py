@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Protocol
@@ -121,6 +121,16 @@ class SchemaVersion:
     ours: bool = False
 
 
+@dataclass(frozen=True)
+class Later:
+    """A load that stands and was committed after another one; `number` is what its rows carry."""
+
+    pipeline: str
+    run_id: str
+    number: int
+    committed_at: datetime
+
+
 class LedgerTables:
     """The ledger's statements, within the transaction of `db`; nothing here commits unless it says so."""
 
@@ -200,9 +210,24 @@ class LedgerTables:
         """Return the newest markers first."""
         return list(self._loads(f"order by epoch desc, committed_at desc limit {int(limit)}"))
 
-    def stands_after(self, epoch: int) -> bool:
-        """Whether a load that was committed later stands."""
-        return any(self._loads(f"and undone_at is null and epoch > {int(epoch)}"))
+    def later(self, record: LoadRecord, is_table: Callable[[str], bool], *, of_record: bool = True) -> list[Later]:
+        """Return the loads that stand and came after that one, of any pipeline whose target `is_table`.
+
+        Loads of this pipeline and target are told by their epoch, where this is the ledger `of_record`; others by time.
+        """
+        found = []
+        for pipeline, target, run_id, number, epoch, committed in self.db.rows(
+            f"select pipeline, target, run_id, run_number, epoch, committed_at from {self.table(LOADS)} "
+            "where undone_at is null"
+        ):
+            at = instant_of(committed)
+            assert at is not None
+            assert record.committed_at is not None
+            own = of_record and (pipeline, target) == (self.pipeline, self.target)
+            others = (pipeline, run_id) != (self.pipeline, record.run_id) and is_table(target)
+            if epoch > record.epoch if own else others and at >= record.committed_at:
+                found.append(Later(pipeline, run_id, int(number), at))
+        return found
 
     def replays_of(self, run_key: str) -> list[str]:
         """Return the runs that took dead letters of this run back in, and stand."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dataforge.components.wide_decimals import MAX_DIGITS
 from dataforge.destinations._columns import (
     MisfitError,
     Planned,
@@ -176,6 +177,9 @@ def _numeric(field: pa.Field[Any], column: Column) -> Planned | None:
     from pyarrow import types as t
 
     source = field.type
+    if is_text(source) and (column.size is None or 0 <= column.size[1] <= column.size[0] > MAX_DIGITS):
+        # the engine has no such decimals: they come as texts, and no transform could cast them
+        return Planned(_number(field, column), column.type, "text", explicit=True)
     if column.size is not None:
         precision, scale = column.size
         if precision > 76 or not 0 <= scale <= precision:
@@ -189,6 +193,35 @@ def _numeric(field: pa.Field[Any], column: Column) -> Planned | None:
     else:
         wire = lossless(field.name, source, pa.decimal128(38, 0), column.type)
     return Planned(wire, column.type) if wire else None
+
+
+_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+
+
+def _number(field: pa.Field[Any], column: Column) -> Wire:
+    """Return a wire for texts that go into a column of numbers: only those of numbers that it holds as they are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wire = lossless(field.name, field.type, pa.string(), column.type)
+    assert wire is not None
+    first, pattern = wire.convert, _NUMBER
+    if column.size is not None:
+        precision, scale = column.size
+        whole = f"0|[1-9][0-9]{{0,{precision - scale - 1}}}" if precision > scale else "0"
+        pattern = rf"^-?({whole})(\.[0-9]{{0,{scale}}}0*)?$"
+
+    def convert(array: pa.Array[Any]) -> pa.Array[Any]:
+        array = first(array) if first else array
+        if pc.all(pc.match_substring_regex(array, pattern), min_count=0).as_py() is False:
+            raise MisfitError(
+                f"column {field.name!r}: a text is no number that the table's type {column.type} holds without loss; "
+                "correct it with a transform, or widen the column",
+                field.name,
+            )
+        return array
+
+    return replace(wire, convert=convert)
 
 
 def _json(field: pa.Field[Any], base: str) -> Planned | None:

@@ -1,4 +1,4 @@
-"""Removal of staged records: of a run that succeeded, and of runs that a kill left behind."""
+"""Removal of staged records and scratch folders: of a run that succeeded, and of runs that a kill left behind."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from dataforge.components.base import JsonValue
 from dataforge.observability.log import line
+from dataforge.runtime import scratch
 from dataforge.runtime.connections import lookup
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.staging import Staging
@@ -20,8 +21,13 @@ def run(context: TaskContext) -> dict[str, JsonValue]:
 
 
 def sweep(settings: Settings) -> int:
-    """Remove staged runs older than the deployment's retention; return how many there were."""
+    """Remove staged runs older than the deployment's retention; return how many there were.
+
+    Scratch folders of this machine that old go too, unless their process is alive.
+    """
     age = timedelta(hours=settings.staging_retention_hours)
+    folders = scratch.sweep(settings.scratch_folder, older_than=age)
+    line("scratch swept", older_than=age, removed=folders)
     removed = Staging.open(settings, lookup).sweep(age)
     line("staging swept", older_than=age, removed=removed)
     return removed

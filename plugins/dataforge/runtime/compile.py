@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dataforge.components import sql
 from dataforge.components.base import ArrowTransform, Columns, Relation, RunValues, Scope, TransformConfig
 from dataforge.components.registry import CHECKS, TRANSFORMS
+from dataforge.components.wide_decimals import held_schema
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, Problem, TerminalError, bounded
 from dataforge.runtime.values import resolve
@@ -597,7 +598,7 @@ class _Binder:
     def through(self, component: ArrowTransform, name: str) -> Columns | None:
         """Return the columns that a transform in Python gives for the table `name`."""
         source = self._connection.table(sql.identifier(name).sql(sql.DIALECT))
-        schema = component.schema(read_arrow(source, 1).schema)
+        schema = held_schema(component.schema(read_arrow(source, 1).schema))
         self._connection.register("arrow_result", schema.empty_table())
         try:
             return self._describe_text('SELECT * FROM "arrow_result"')

@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dataforge.components.base import Connection
+from dataforge.components.secret_shapes import names_secret
 from dataforge.errors import ConfigError, Problem, TerminalError, TransientError
 from dataforge.settings import config_option
 
@@ -58,6 +60,33 @@ def parse(conn_id: str, text: str) -> Connection:
             'write a URI such as postgres://user:password@host:5432/database or JSON such as {"conn_type": "postgres", '
             '"host": "…"}'
         ) from None
+
+
+def secrets() -> tuple[str, ...]:
+    """Return the secrets of the connections that stand in the environment, to be withheld wherever they are found.
+
+    Words that could stand anywhere, such as the password "postgres", are left out.
+    """
+    found: set[str] = set()
+    for name, text in os.environ.items():
+        if name.startswith(ENV_PREFIX) and text.strip():
+            try:
+                connection = parse(name.removeprefix(ENV_PREFIX).lower(), text)
+            except TerminalError:
+                continue
+            found |= {connection.password, *_secrets_in(connection.extra)}
+    return tuple(sorted(text for text in found if len(text) >= 6 and not _PLAIN_WORD.fullmatch(text)))
+
+
+_PLAIN_WORD = re.compile(r"[a-z]{1,15}|[A-Z]?[a-z]{1,15}|[A-Z]{1,15}")
+
+
+def _secrets_in(extra: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in extra.items():
+        if isinstance(value, Mapping):
+            yield from _secrets_in(value)
+        elif isinstance(value, str) and names_secret(key):
+            yield value
 
 
 class _UnfitError(ValueError):

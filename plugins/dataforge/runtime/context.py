@@ -5,8 +5,6 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from dataforge.components.base import Connection, JsonValue, RunValues
 from dataforge.config.pipeline import PipelineConfig, check_param
 from dataforge.errors import ConfigError, Problem
 from dataforge.runtime.connections import lookup
+from dataforge.runtime.scratch import claimed
 from dataforge.settings import Settings, get_settings
 
 
@@ -45,14 +44,8 @@ class TaskContext:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give an empty local folder, private to the user, that is removed afterwards."""
-        parent = self.settings.scratch_folder
-        if parent is not None:
-            parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="dataforge-", dir=parent))
-        try:
+        with claimed(self.settings.scratch_folder, f"{self.dag_id}\n{self.run_id}") as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def from_airflow() -> TaskContext:

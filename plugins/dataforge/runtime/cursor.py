@@ -273,6 +273,7 @@ def cut(con: DuckDBPyConnection, view: Landed, reading: Reading, path: Path) -> 
         f"CREATE OR REPLACE TEMP VIEW {name_sql(coarse)} AS SELECT * FROM {name_sql(name)} WHERE {edges.coarse}"
     )
     write_parquet(con, coarse, path)
+    view.refuse_broken()
     con.execute(f"DROP VIEW temp.{name_sql(coarse)}")
     # a stream, or a temporary view over one, would hide the view that takes its place
     con.unregister(name)
@@ -353,7 +354,12 @@ class _Edges:
         if kind is None:
             message = f"the cursor field {name!r} is {type_}; a number, date, time or declared text is needed"
             raise ConfigError(Problem("type-mismatch", message, (*reading.place, "cursor_field"))) from None
-        return cls(reading, columns, name, type_, kind)
+        edges = cls(reading, columns, name, type_, kind)
+        for position in (reading.before, reading.after):
+            if position is not None and kind == "date" and family(position.type) == "time":
+                # the day of the cursor would count as read, though it has records after the cursor's time
+                raise edges._changed(position.value, position.type)
+        return edges
 
     @property
     def column(self) -> str:
@@ -413,6 +419,8 @@ class _Edges:
         if not valued:
             return
         if self.kind == "text" and not self._declared_text():
+            if (before := self.reading.before) is not None and family(before.type) != "text":
+                raise self._changed(before.value, before.type)
             (example,) = _row(con, f"SELECT any_value({self.column}) FROM {files}")
             raise TerminalError(
                 f"the cursor field {self.name!r} is text, such as {str(example)[:40]!r}. Give it a type, such as "
@@ -537,9 +545,13 @@ class _Edges:
             # as clock readings in UTC: a date is its midnight
             other = self._literal(_clock(self._parsed(text), zoned=False), "TIMESTAMP")
             return f"CAST({self.column} AS TIMESTAMP) {operator} {other}"
-        raise TerminalError(
-            f"the cursor stands at {text!r} ({type_}), but the cursor field {self.name!r} is {self.type} now; give it "
-            "its type under 'columns', or move the cursor with 'dataforge cursor set'"
+        raise self._changed(text, type_)
+
+    def _changed(self, text: str, type_: str) -> TerminalError:
+        return TerminalError(
+            f"the cursor stands at {text!r} ({type_}), but the cursor field {self.name!r} is {self.type} now, so it "
+            "can't be told which records are new; give the field its type under 'columns', or say from where on it is "
+            "read: 'dataforge cursor set' with the new --type, or 'dataforge cursor reset' for all records"
         )
 
     def _parsed(self, text: str) -> datetime:

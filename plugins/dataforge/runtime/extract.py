@@ -59,7 +59,7 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
         else:
             with_widening(views.values(), lambda: write_parquet(con, source, part))
         parts += view.write_rejects(folder, source)
-        views.refuse_changed()
+        views.refuse_incomplete()
         rejected = len(rejects.read(parts))
         extra |= {"rows_read": parquet_rows(part) + rejected, "rejected": rejected}
         # what is a large share of one source may be a small one of all of them
@@ -89,13 +89,24 @@ class Views(dict[str, "Landed"]):
     def __init__(self) -> None:
         super().__init__()
         self._files: dict[Path, tuple[int, int, int]] = {}
+        self._landed: list[Landed] = []
+
+    def add(self, name: str, view: Landed) -> None:
+        """Take in a source's view as it was landed; another may stand in its place later."""
+        self[name] = view
+        self._landed.append(view)
 
     def watch(self, path: Path) -> None:
         """Note what a file is now."""
         self._files.setdefault(path, _stamp(path))
 
-    def refuse_changed(self) -> None:
-        """Raise TransientError when a file was replaced, cut or removed since: what was read may be a part of it."""
+    def refuse_incomplete(self) -> None:
+        """Raise what broke a source's stream; TransientError when a file was replaced, cut or removed since.
+
+        What was read may be a part of it, so this comes after reading and before anything is kept of it.
+        """
+        for view in self._landed:
+            view.refuse_broken()
         for path, before in self._files.items():
             if _stamp(path) != before:
                 raise TransientError(f"{path.name} changed while it was read; nothing was loaded. It is read again")
@@ -136,7 +147,7 @@ def landed(
     opened = [one for one in extracted.values() if isinstance(one, Batches)]
     try:
         for name, one in extracted.items():
-            views[name] = land(
+            view = land(
                 con,
                 name,
                 one,
@@ -145,6 +156,7 @@ def landed(
                 sample=sample,
                 limit=config.reject_limit,
             )
+            views.add(name, view)
         if opened:
             # a stream can't be read a second time, so nothing beside it may rest on an assumption
             for view in views.values():
@@ -180,7 +192,9 @@ def with_widening(views: Iterable[Landed], action: Callable[[], Result]) -> Resu
     views = tuple(views)
     while True:
         try:
-            return action()
+            result = action()
+            for view in views:
+                view.refuse_broken()
         except Exception as error:
             failure = next((view.failure for view in views if view.failure is not None), None)
             if failure is not None:
@@ -197,6 +211,8 @@ def with_widening(views: Iterable[Landed], action: Callable[[], Result]) -> Resu
             line("types widened", reason="a later value does not fit the type of the first rows; reading all rows")
             for view in assumed:
                 view.widen()
+        else:
+            return result
 
 
 def refuse_nothing(config: PipelineConfig, con: DuckDBPyConnection, context: TaskContext) -> None:
@@ -212,12 +228,14 @@ def refuse_nothing(config: PipelineConfig, con: DuckDBPyConnection, context: Tas
     refuse_failed(results)
 
 
-def keep(con: DuckDBPyConnection, name: str, path: Path) -> Landed:
+def keep(con: DuckDBPyConnection, view: Landed, path: Path) -> Landed:
     """Write a view to a Parquet file and put a view of the same name over it, so that it can be read many times."""
     from dataforge.runtime.engines.duckdb_ import write_parquet
     from dataforge.runtime.landing import land
 
+    name = view.view
     write_parquet(con, name, path)
+    view.refuse_broken()
     # a stream, or a temporary view over one, would hide the view that takes its place
     con.unregister(name)
     con.execute(f"DROP VIEW IF EXISTS temp.{quote_identifier(name)}")

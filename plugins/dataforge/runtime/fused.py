@@ -58,10 +58,10 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
                 if reads_twice(plan):
                     for name, view in views.items():
                         if view.once:
-                            views[name] = keep(con, name, scratch / f"kept-{name}.parquet")
+                            views[name] = keep(con, view, scratch / f"kept-{name}.parquet")
                 if config.reject_limit.enabled:
                     found = make(config, con, plan, aside, scratch, context, rows_read, parts)
-                    views.refuse_changed()
+                    views.refuse_incomplete()
                     checked[:] = found.checks
                     rows = ParquetRows((found.part,))
                     handed: dict[str, Any] = {"rejects": rejects.read(found.rejects), "rows_read": rows_read}
@@ -71,10 +71,10 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
                     ]
                 if config.checks or len(config.outputs) > 1:
                     rows = _spool(con, plan, scratch)
-                    views.refuse_changed()
+                    views.refuse_incomplete()
                     checked[:] = check(config, con, rows.paths[0], context)
                     return [load(config, index, rows, context, scratch, step) for index in range(len(config.outputs))]
-                incoming = Streaming(con, plan, views.refuse_changed)
+                incoming = Streaming(con, plan, views.refuse_incomplete)
                 try:
                     return [load(config, 0, incoming, context, scratch, step)]
                 except Exception:
@@ -108,7 +108,7 @@ def _set_aside(
     rows = 0
     for name, view in came.items():
         path = scratch / f"read-{len(parts)}-{name}.parquet"
-        views[name] = with_widening([views[name]], partial(keep, con, name, path))
+        views[name] = with_widening([views[name]], partial(keep, con, views[name], path))
         rows += parquet_rows(path)
         if name in cuts:
             part = rejects.next_part(aside)

@@ -15,7 +15,7 @@ breaks it, `Landed.sift` replaces the view by one without such records, and `Lan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,14 +27,16 @@ from dataforge.components.database import quote_literal as text_sql
 from dataforge.components.delimited import first_record, unique_names
 from dataforge.components.delivery import RejectLimit
 from dataforge.components.lattice import Seen
+from dataforge.components.wide_decimals import held_batch, held_schema
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError
 from dataforge.runtime.inference import is_fixed, is_fixed_json, json_misfit, json_parts, json_seen, misfit, text_seen
-from dataforge.runtime.malformed import Sound, sift_csv, sift_json
+from dataforge.runtime.malformed import SUSPECT, TOO_DEEP, Sound, json_fault, sift_csv, sift_json
 from dataforge.runtime.sieve import POSITION, Lines, Misfits, Sieve, Wanted, misfits, place, told, unfit, write_unfit
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from duckdb import DuckDBPyConnection
+
+    from dataforge.runtime.engines.duckdb_ import Handed
 
 SAMPLE_ROWS = 20_480
 ASSUMPTION = "dataforge-assumption"
@@ -60,14 +62,19 @@ class Landed:
     assumed: bool = False
     once: bool = False
     _widen: Callable[[], dict[str, str]] | None = field(default=None, repr=False)
-    _stream: _Stream | None = field(default=None, repr=False)
+    _stream: Handed | None = field(default=None, repr=False)
     _sieve: Sieve | None = field(default=None, repr=False)
     _wanted: Wanted | None = field(default=None, repr=False)
 
     @property
     def failure(self) -> Exception | None:
-        """What broke the source's stream, as it was raised; the engine knows of it only the text."""
+        """What broke the source's stream, as it was raised; for the engine the stream just ended."""
         return self._stream.failure if self._stream is not None else None
+
+    def refuse_broken(self) -> None:
+        """Raise what broke the source's stream: call it after reading, before what was read is used."""
+        if self._stream is not None:
+            self._stream.refuse_broken()
 
     def widen(self) -> None:
         """Type over all rows and replace the view; nothing changes where the types were not assumed."""
@@ -121,6 +128,8 @@ def explain(error: BaseException) -> DataForgeError | None:
         return MalformedError(_csv_error(text))
     if "Malformed JSON" in text or "JSON transform error" in text:
         return MalformedError(_short_names(text.split("\n")[0].split("Try setting")[0].strip()))
+    if "maximum recursion depth" in text:
+        return MalformedError(f"a JSON record is {TOO_DEEP}; flatten it, or let 'dead_letters' keep such records aside")
     if '"maximum_object_size"' in text:
         return TerminalError("a JSON record is larger than 16 MB: " + _short_names(text.split("\n")[0]))
     if "Invalid unicode" in text or "not utf-8" in text:
@@ -156,7 +165,8 @@ def land(
         _check_known(extracted.reader.schema.names, types)
         extracted = Files("parquet", (_spool_stream(con, extracted, scratch),))
     if extracted.format == "parquet":
-        return _land_typed(con, name, _parquet(extracted.paths), types, sample, extracted.paths if aside else ())
+        paths = _held(con, extracted.paths, scratch, sample)
+        return _land_typed(con, name, _parquet(paths), types, sample, paths if aside else ())
     try:
         if extracted.format == "csv":
             return _Csv(con, name, extracted, types, sample, Lines(scratch, aside) if aside else None).land()
@@ -172,6 +182,26 @@ def land(
 def _parquet(paths: Sequence[Path]) -> str:
     union = ", union_by_name = true" if len(paths) > 1 else ""
     return f"read_parquet({_list(map(str, paths))}{union})"
+
+
+def _held(con: DuckDBPyConnection, paths: Sequence[Path], scratch: Path, sample: int | None) -> list[Path]:
+    """Return the files, those with decimals that the engine does not have as copies in scratch that it can read."""
+    import pyarrow.parquet as pq
+
+    wide = _query(con, f"SELECT DISTINCT file_name FROM parquet_schema({_list(map(str, paths))}) WHERE precision > 38")
+    copies: dict[str, Path] = {}
+    for index, (path,) in enumerate(wide):
+        copies[path] = scratch / f"decimals-{index}" / Path(path).name
+        copies[path].parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            schema, rows = held_schema(file.schema_arrow), 0
+            with pq.ParquetWriter(copies[path], schema) as copy:
+                for batch in file.iter_batches(batch_size=SAMPLE_ROWS):
+                    copy.write_batch(held_batch(batch, schema))
+                    rows += batch.num_rows
+                    if sample is not None and rows >= sample:
+                        break
+    return [copies.get(str(path), path) for path in paths]
 
 
 def sql_type(column: str, text: str) -> str:
@@ -231,32 +261,17 @@ def _check_known(columns: Iterable[str], types: Mapping[str, str]) -> None:
 def _land_batches(
     con: DuckDBPyConnection, name: str, batches: Batches, types: Mapping[str, str], sample: int | None
 ) -> Landed:
+    from dataforge.runtime.engines.duckdb_ import Handed
+
     stream = f"{name} stream" if types or sample is not None else name
     _check_known(batches.reader.schema.names, types)
-    guarded = _Stream(batches.reader)
-    con.register(stream, guarded.reader)
+    handed = Handed(batches.reader)
+    con.register(stream, handed.reader)
     if stream == name:
         columns = _described(con, name)
-        return Landed(name, columns, once=True, _stream=guarded)
+        return Landed(name, columns, once=True, _stream=handed)
     landed = _land_typed(con, name, name_sql(stream), types, sample, temporary=True)
-    return replace(landed, once=True, _stream=guarded)
-
-
-class _Stream:
-    """A source's stream that keeps the error it broke with: on its way through the engine it loses its class."""
-
-    def __init__(self, source: pa.RecordBatchReader) -> None:
-        import pyarrow as pa
-
-        self.failure: Exception | None = None
-        self.reader = pa.RecordBatchReader.from_batches(source.schema, self._guarded(source))
-
-    def _guarded(self, source: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from source
-        except Exception as error:
-            self.failure = error
-            raise
+    return replace(landed, once=True, _stream=handed)
 
 
 def _land_typed(
@@ -338,20 +353,20 @@ class _Typed:
 
 def _spool_stream(con: DuckDBPyConnection, batches: Batches, scratch: Path) -> Path:
     """Write a stream into scratch by the engine, types and all; an error of the source comes out as it is."""
-    import duckdb
+    from dataforge.runtime.engines.duckdb_ import Handed
 
-    guarded = _Stream(batches.reader)
+    handed = Handed(batches.reader)
     path = scratch / "stream.parquet"
     scratch.mkdir(parents=True, exist_ok=True)
-    con.register("stream to keep", guarded.reader)
+    con.register("stream to keep", handed.reader)
     try:
         con.execute(f'COPY (FROM "stream to keep") TO {text_sql(str(path))} (FORMAT parquet)')
-    except duckdb.Error:
-        if guarded.failure is not None:
-            raise guarded.failure from None
+    except Exception:
+        handed.refuse_broken()
         raise
     finally:
         con.unregister("stream to keep")
+    handed.refuse_broken()
     return path
 
 
@@ -728,16 +743,32 @@ class _Json:
         ordered = dict.fromkeys(key for (keys,) in head for key in keys or ())
         rows = _query(
             self.con,
-            f"SELECT json_type(json) AS kind, json_keys(json) AS keys, min(left(json::VARCHAR, 40)) "
+            f"SELECT json_type(json) AS kind, json_keys(json) AS keys, min(left(json::VARCHAR, 40)), "
+            f"bool_or(regexp_matches(json::VARCHAR, {text_sql(SUSPECT)})) "
             f"FROM (SELECT json FROM {source}{_limit(self.sample)}) GROUP BY ALL",
         )
-        for kind, _, example in rows:
+        for kind, _, example, _ in rows:
             if kind != "OBJECT":
                 raise MalformedError(
                     f"{_names(self.all_paths)}: {example!r} is no JSON object; set 'records' to the path of the list"
                 )
-        others = sorted({key for _, keys, _ in rows for key in keys or ()} - set(ordered))
+        if any(suspect for *_, suspect in rows):
+            self._refuse_lenient()
+        others = sorted({key for _, keys, *_ in rows for key in keys or ()} - set(ordered))
         return [*ordered, *others]
+
+    def _refuse_lenient(self) -> None:
+        """Raise MalformedError when a record has NaN or an infinity, or is nested too deeply: the engine takes both."""
+        for path in self.paths:
+            numbered = f"SELECT row_number() OVER () AS n, json::VARCHAR AS text FROM {self._objects([path])}"
+            with self.con.cursor() as cursor:
+                cursor.execute(f"SELECT * FROM ({numbered}) WHERE regexp_matches(text, {text_sql(SUSPECT)})")
+                while rows := cursor.fetchmany(1_000):
+                    for number, text in rows:
+                        if cause := json_fault(text.encode()):
+                            raise MalformedError(
+                                f"{_names([path])}, record {number}: {cause}; null stands for no value"
+                            )
 
     def _types(self, columns: Sequence[str]) -> dict[str, str]:
         """Return the types of columns over all rows.

@@ -8,10 +8,12 @@ engine reads the copy as strictly as the original: what is not taken out must be
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from dataforge.components.base import JsonValue
 
@@ -91,25 +93,67 @@ def sift_csv(
 
 def sift_json(path: Path, copy: Path, found: Callable[[Malformed], None]) -> Sound:
     """Copy the lines that are JSON objects to `copy` and give all others to `found`, which may raise to stop."""
-    import msgspec
-
-    decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
     records = blanks = 0
     with path.open("rb") as lines, copy.open("wb") as out:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 blanks += 1
                 continue
-            try:
-                decoder.decode(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                cause = "no JSON object" if isinstance(error, msgspec.ValidationError) else f"no JSON: {error}"
+            cause = json_fault(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+            if cause:
                 text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
                 found(Malformed(text, number, records, cause))
                 continue
             out.write(line if line.endswith(b"\n") else line + b"\n")
             records += 1
     return Sound(copy, records, blanks)
+
+
+def json_fault(line: bytes) -> str:
+    """Return why a line is no JSON object, as the standard has it; empty when it is one."""
+    import msgspec
+
+    try:
+        _strict_decoder().decode(line)
+    except msgspec.ValidationError:
+        return "no JSON object"
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = re.search(r"\(byte (\d+)\)", str(error))
+        # the decoder stops behind what could have been a minus or null
+        places = (int(found[1]), int(found[1]) - 1) if found else ()
+        word = next((word for place in places if (word := _NO_NUMBER.match(line, max(place, 0)))), None)
+        return f"{word[0].decode()}, which JSON does not have; write null" if word else f"no JSON: {error}"
+    except RecursionError:
+        return TOO_DEEP
+    return TOO_DEEP if _is_deep(line) else ""
+
+
+def _is_deep(line: bytes) -> bool:
+    """Whether a JSON text is nested deeper than MAX_DEPTH."""
+    if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
+        return False
+    marks = _STRING.sub(b"", line).translate(_AS_LISTS, _NO_MARKS)
+    for _ in range(MAX_DEPTH):
+        marks = marks.replace(b"[]", b"")  # the innermost level
+    return bool(marks)
+
+
+@cache
+def _strict_decoder() -> Any:
+    import msgspec
+
+    return msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+MAX_DEPTH = 128
+"""Levels of a record, itself included, that every version of the engine reads: 1.5 crashes far beyond it."""
+SUSPECT = rf"(?i)[:\[,]\s*-?(nan|inf)|\A[^\[{{]*([\[{{][^\[{{]*){{{MAX_DEPTH + 1}}}"
+"""A regular expression for records that may have NaN, an infinity or too many levels, all of which the engine takes."""
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels, which is more than can be read"
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_AS_LISTS = bytes.maketrans(b"{}", b"[]")
+_NO_MARKS = bytes(set(range(256)) - set(b"[]{}"))
+_NO_NUMBER = re.compile(rb"nan|inf(?:inity)?", re.IGNORECASE)
 
 
 class _TooLongError(Exception):

@@ -64,7 +64,7 @@ def run(config: PipelineConfig, context: TaskContext, rows: int = 10) -> Preview
         with landed(config, config.inputs, context, scratch, (sample,), rows * SAMPLE_FACTOR) as (con, views):
             # kept on disk once, so that every step sees the same rows and a stream is read one time
             kept = {
-                name: with_widening([view], partial(keep, con, name, sample / f"{name}.parquet"))
+                name: with_widening([view], partial(keep, con, view, sample / f"{name}.parquet"))
                 for name, view in views.items()
             }
             columns = {name: view.columns for name, view in kept.items()}

@@ -32,17 +32,23 @@ def value_at(body: bytes | memoryview, path: str) -> bytes | None:
     import msgspec
 
     try:
-        found: Any = _decoder(split_path(path)).decode(body)
+        found: Any = _decoded(_decoder(split_path(path)), body)
     except msgspec.ValidationError:
         return None  # another kind of value stands on the way
-    except msgspec.DecodeError as error:
-        raise ValueError(str(error)) from None
     for _ in split_path(path):
         if found is None:
             return None
         found = found.value
     text = bytes(found).strip() if found is not None else b"null"
     return None if text == b"null" else text
+
+
+def _decoded(decoder: Any, text: bytes | memoryview) -> Any:
+    """Return what a decoder makes of a text; ValueError for one that is no JSON, or nested deeper than it can read."""
+    try:
+        return decoder.decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply to be read") from None
 
 
 @cache
@@ -62,8 +68,6 @@ def records_at(body: bytes | memoryview, path: str) -> list[Any] | None:
 
     None when there is no list and no object; ValueError for bad JSON.
     """
-    import msgspec
-
     text = value_at(body, path)
     if text is None:
         return None
@@ -71,10 +75,7 @@ def records_at(body: bytes | memoryview, path: str) -> list[Any] | None:
         return [text]
     if text[:1] != b"[":
         return None
-    try:
-        records: list[Any] = _list_decoder().decode(text)
-    except msgspec.DecodeError as error:
-        raise ValueError(str(error)) from None
+    records: list[Any] = _decoded(_list_decoder(), text)
     return records
 
 
@@ -97,13 +98,26 @@ def write_lines(records: list[Any], out: IO[bytes]) -> None:
 
 def fault(text: bytes) -> str:
     """Return what keeps a text from being JSON, or nothing."""
-    import msgspec
-
     try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.DecodeError as error:
+        _decoded(_decoder(()), text)
+    except ValueError as error:
         return str(error)
     return ""
+
+
+def is_whole(line: bytes) -> bool:
+    """Whether a line holds one object and nothing else, going by its marks alone: its values may be no JSON."""
+    text, depth = line.strip(), 0
+    if text[:1] != b"{":
+        return False
+    for match in _NESTING.finditer(text):
+        if match[0] in (b"{", b"["):
+            depth += 1
+        elif match[0] in (b"}", b"]"):
+            depth -= 1
+            if depth == 0:
+                return match.end() == len(text)
+    return False
 
 
 def keys_with_lists(body: bytes, *, of_objects: bool = False) -> list[str]:
@@ -114,8 +128,8 @@ def keys_with_lists(body: bytes, *, of_objects: bool = False) -> list[str]:
     import msgspec
 
     try:
-        top = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
+        top = _decoded(msgspec.json.Decoder(dict[str, msgspec.Raw]), body)
+    except ValueError:
         return []
     starts = {key: b"".join(bytes(value)[:64].split())[:2] for key, value in top.items()}
     if of_objects:
@@ -202,7 +216,7 @@ class _Tokens:
             closed = end < len(self.buffer) and self.buffer[end : end + 1] == b"]"
             text = self.buffer[self.at : end].strip().removeprefix(b",") if count else self.buffer[self.at : end]
             if text.strip():
-                records = _list_decoder().decode(b"[" + text + b"]")
+                records = _decoded(_list_decoder(), b"[" + text + b"]")
                 write_lines(records, out)
                 count += len(records)
             moved, self.at = end > self.at, end + closed

@@ -84,18 +84,11 @@ class JsonSource:
 
 def form_of(path: Path) -> Form:
     """Return the form of a JSON file, by its beginning."""
-    import msgspec
-
     with path.open("rb") as file:
         line = file.readline(16 * 1024 * 1024)
         while line and not line.strip():
             line = file.readline(16 * 1024 * 1024)
     if line.lstrip().startswith(b"["):
         return "array"
-    try:
-        msgspec.json.decode(line, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        return "unstructured"  # an object that goes over several lines
-    except RecursionError:
-        raise TerminalError(f"{path.name}: the first record is nested too deeply to be read") from None
-    return "newline_delimited"
+    # otherwise it is an object that goes over several lines
+    return "newline_delimited" if not _json_text.fault(line) or _json_text.is_whole(line) else "unstructured"

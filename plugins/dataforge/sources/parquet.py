@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dataforge.components.base import ExtractContext, Files
 from dataforge.components.registry import SOURCES
+from dataforge.components.wide_decimals import held_schema
 from dataforge.errors import Problem, TerminalError
 from dataforge.sources._files import FileSourceConfig, local_files, path_problems
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 class ParquetConfig(FileSourceConfig):
@@ -51,6 +55,21 @@ class ParquetSource:
                 rows = con.execute(
                     "DESCRIBE SELECT * FROM read_parquet($paths, union_by_name = true)", {"paths": paths}
                 ).fetchall()
+                return {**{row[0]: row[1] for row in rows}, **_wide(con, paths)}
         except duckdb.Error as error:
             raise TerminalError(f"Parquet can't be read: {str(error).splitlines()[0]}") from None
-        return {row[0]: row[1] for row in rows}
+
+
+def _wide(con: duckdb.DuckDBPyConnection, paths: list[str]) -> dict[str, str]:
+    """Return the columns with decimals that the engine does not have, and the types that they get."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, str] = {}
+    query = "SELECT DISTINCT file_name FROM parquet_schema($paths) WHERE precision > 38"
+    for (path,) in con.execute(query, {"paths": paths}).fetchall():
+        schema = pq.read_schema(path)
+        held = held_schema(schema)
+        changed = {field.name for field, now in zip(schema, held, strict=True) if field.type != now.type}
+        con.register("held", held.empty_table())
+        found |= {row[0]: row[1] for row in con.execute('DESCRIBE "held"').fetchall() if row[0] in changed}
+    return found

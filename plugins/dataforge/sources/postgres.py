@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -121,6 +122,15 @@ class PostgresSource:
         finally:
             session.close()
         return f"PostgreSQL {version}; {self.config.table or 'the query'} has {columns} columns"
+
+    def measure(self, context: ExtractContext) -> tuple[int, int]:
+        """Return the rows and bytes that the server's planner expects."""
+        session = _Session(context.connection(self.config.connection))
+        try:
+            planned = session.plan(self._query(context))
+        finally:
+            session.close()
+        return int(planned["Plan Rows"]), int(planned["Plan Rows"]) * int(planned["Plan Width"])
 
     def discover(self, context: ExtractContext) -> dict[str, str]:
         """Return the columns with their types in the engine."""
@@ -251,6 +261,14 @@ class _Session:
                 return reader.read_all()
         except (OSError, pa.ArrowException, self.con.Error) as error:
             raise self.explain(error) from None
+
+    def plan(self, query: str) -> dict[str, Any]:
+        """Return the root of a query's plan; the query is not run."""
+        # EXPLAIN can't be the query of a COPY, by which the driver reads else
+        self.cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+        found = self.one(f"EXPLAIN (FORMAT JSON) {query}")
+        plan: dict[str, Any] = json.loads(found)[0]["Plan"]
+        return plan
 
     def one(self, query: str) -> Any:
         """Return the first value of a query."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dataforge.components import sql
 from dataforge.components.base import Columns
-from dataforge.components.database import quote_identifier, quote_literal
+from dataforge.components.database import quote_identifier, quote_literal, writing_config
+from dataforge.components.wide_decimals import held_batch, held_schema
 from dataforge.errors import DataForgeError, TerminalError, TransientError, bounded
 from dataforge.runtime.compile import ArrowSegment, Plan, SqlSegment, read_arrow
 
@@ -56,6 +57,7 @@ def connect(
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
             "allow_persistent_secrets": "false",
+            **writing_config(),
             # it computes what two expressions share outside of their TRY, where an error ends the query
             **({"disabled_optimizers": "common_subexpressions"} if straining else {}),
         }
@@ -83,11 +85,46 @@ def run(connection: duckdb.DuckDBPyConnection, plan: Plan, batch_rows: int = BAT
     Errors come out of the stream as ours: TerminalError for data that doesn't fit, TransientError for what may pass.
     """
     plan = _bound(connection, plan)
-    where, query, stream = _until_last(connection, plan, batch_rows)
+    where, query, stream, handed = _until_last(connection, plan, batch_rows)
     if stream is None:
         assert query is not None
         stream = _stream(where, query, plan, batch_rows)
-    return _guarded(stream, plan, (where, connection))
+    return _guarded(stream, plan, (where, connection), handed)
+
+
+class Handed:
+    """A Python stream on its way into the engine: it ends early where it breaks, and `refuse_broken` tells of it.
+
+    Whoever has run a query over `reader` must call that before the result is used. Columns have the types in which the
+    engine holds their values.
+    """
+
+    def __init__(self, source: pa.RecordBatchReader) -> None:
+        import pyarrow as pa
+
+        self._broken: list[Exception] = []
+        # the reader must not lead back here: nobody could see that circle, and what is not read to its end would stay
+        schema = held_schema(source.schema)
+        self.reader = pa.RecordBatchReader.from_batches(schema, _until_broken(source, schema, self._broken))
+
+    @property
+    def failure(self) -> Exception | None:
+        """What broke the stream, as it was raised."""
+        return self._broken[0] if self._broken else None
+
+    def refuse_broken(self) -> None:
+        """Raise what broke the stream."""
+        if self.failure is not None:
+            raise self.failure
+
+
+def _until_broken(source: pa.RecordBatchReader, schema: pa.Schema, broken: list[Exception]) -> Iterator[pa.RecordBatch]:
+    try:
+        for batch in source:
+            yield held_batch(batch, schema)
+    except Exception as error:  # noqa: BLE001 - raised by `refuse_broken`
+        # an error that passes through the engine loses its class, and an ordered COPY may wait for ever after one
+        broken.append(error)
 
 
 def read(connection: duckdb.DuckDBPyConnection, query: exp.Query) -> pa.Table:
@@ -110,12 +147,13 @@ def write_parquet(
     import duckdb
 
     plan = _bound(connection, what) if isinstance(what, Plan) else None
+    handed: Sequence[Handed] = ()
     try:
         if isinstance(what, Plan):
             assert plan is not None
-            where, query, stream = _until_last(connection, plan, BATCH_ROWS)
+            where, query, stream, handed = _until_last(connection, plan, BATCH_ROWS)
             if stream is not None:
-                return _spool(_guarded(stream, plan, (where,)), path, compression)
+                return _spool(_guarded(stream, plan, (where,), handed), path, compression)
             assert query is not None
             select = query.sql(sql.DIALECT)
         else:
@@ -125,9 +163,11 @@ def write_parquet(
             f"COPY ({select}) TO {quote_literal(str(path))} (FORMAT parquet, COMPRESSION {compression}, "
             f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT 1)"
         ).fetchone()
-        return int(rows[0]) if rows else 0
     except duckdb.Error as error:
+        _refuse_broken(handed, plan)
         raise engine_error(error, plan) from error
+    _refuse_broken(handed, plan)
+    return int(rows[0]) if rows else 0
 
 
 def view_parquet(connection: duckdb.DuckDBPyConnection, name: str, files: Iterable[Path]) -> None:
@@ -146,9 +186,13 @@ def _bound(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Plan:
 
 def _until_last(
     connection: duckdb.DuckDBPyConnection, plan: Plan, batch_rows: int
-) -> tuple[duckdb.DuckDBPyConnection, exp.Query | None, pa.RecordBatchReader | None]:
-    """Set up all segments but the last; return its connection with its query, or its stream when it is in Python."""
+) -> tuple[duckdb.DuckDBPyConnection, exp.Query | None, pa.RecordBatchReader | None, Sequence[Handed]]:
+    """Set up all segments but the last; return its connection with its query, or its stream when it is in Python.
+
+    Last come the streams of Python transforms that it is made from.
+    """
     where, query = connection, None
+    handed: list[Handed] = []
     segments = plan.segments
     for position, segment in enumerate(segments):
         if isinstance(segment, SqlSegment):
@@ -157,15 +201,16 @@ def _until_last(
         assert query is not None
         stream = _transformed(segment, plan, _stream(where, query, plan, batch_rows))
         if position == len(segments) - 1:
-            return where, None, stream
+            return where, None, stream, handed
         if _is_read_once(segment.name, segments[position + 1 :]):
             # A connection has one open stream at a time, so the next query reads this one from a second connection.
             where = connection.cursor()
-            where.register(segment.name, stream)
+            handed.append(Handed(stream))
+            where.register(segment.name, handed[-1].reader)
         else:
             where = connection
-            _keep(connection, segment.name, _guarded(stream, plan, ()))
-    return where, query, None
+            _keep(connection, segment.name, _guarded(stream, plan, (), handed))
+    return where, query, None, handed
 
 
 def _is_read_once(name: str, later: tuple[SqlSegment | ArrowSegment, ...]) -> bool:
@@ -241,20 +286,46 @@ def _spool(stream: pa.RecordBatchReader, path: Path, compression: Compression) -
     return rows
 
 
-def _guarded(stream: pa.RecordBatchReader, plan: Plan | None, keep: tuple[object, ...]) -> pa.RecordBatchReader:
-    """The same stream, with the engine's errors as ours, and `keep` alive as long as it is."""
-    import duckdb
+def _guarded(
+    stream: pa.RecordBatchReader, plan: Plan | None, keep: tuple[object, ...], handed: Sequence[Handed] = ()
+) -> pa.RecordBatchReader:
+    """The same stream, with the engine's errors as ours, and `keep` alive as long as it is.
+
+    It ends with what broke one of the `handed` streams that it is made from.
+    """
     import pyarrow as pa
 
     def batches(_keep: tuple[object, ...] = keep) -> Iterator[pa.RecordBatch]:
         try:
             yield from stream
-        except (OSError, duckdb.Error, pa.ArrowException) as error:
-            if not isinstance(error, duckdb.Error) and not _ENGINE.match(str(error)):
-                raise
-            raise engine_error(error, plan) from error
+        except Exception as error:
+            _refuse_broken(handed, plan)
+            if _is_engines(error):
+                raise engine_error(error, plan) from error
+            raise
+        _refuse_broken(handed, plan)
 
     return pa.RecordBatchReader.from_batches(stream.schema, batches())
+
+
+def _refuse_broken(handed: Iterable[Handed], plan: Plan | None) -> None:
+    for one in handed:
+        try:
+            one.refuse_broken()
+        except Exception as error:
+            if _is_engines(error):
+                raise engine_error(error, plan) from error
+            raise
+
+
+def _is_engines(error: Exception) -> bool:
+    """Whether an error is the engine's, or what Arrow makes of one on its way through a stream."""
+    import duckdb
+    import pyarrow as pa
+
+    return isinstance(error, duckdb.Error) or (
+        isinstance(error, OSError | pa.ArrowException) and _ENGINE.match(str(error)) is not None
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
