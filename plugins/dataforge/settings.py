@@ -49,7 +49,7 @@ class Settings(BaseModel):
         default=None, description="Airflow connection (type aws) with the keys and endpoint of an s3:// staging URL."
     )
     staging_retention_hours: float = Field(
-        default=72, gt=0, description="Age in hours after which left-over staging folders are removed."
+        default=72, gt=0, description="Age in hours after which left-over staging and scratch folders are removed."
     )
     scratch_folder: Path | None = Field(
         default=None, description="Local folder for spill and temporary files; the system's own when not set."
@@ -156,7 +156,18 @@ class Settings(BaseModel):
     )
     llm_reuse_similar: bool = Field(
         default=False,
-        description="Whether an answer is also kept for requests in other words that say the same in every value.",
+        description="Whether an answer is also given to other words of the same person: when every value that can be "
+        "read from them is the same, and the words are alike.",
+    )
+    llm_embed: str = Field(
+        default="",
+        description="Model that ranks examples and finds similar pipelines, as `connection/model`, such as "
+        "`ollama/nomic-embed-text`; words are compared when not set.",
+    )
+    llm_sample_rows: bool = Field(
+        default=False,
+        description="Whether sample rows, and the least and greatest values of columns, may be shown to models when a "
+        "request asks for it. Private columns are masked.",
     )
 
     store_url: str | None = Field(
@@ -167,6 +178,10 @@ class Settings(BaseModel):
     deploy_git: bool = Field(
         default=False,
         description="Whether each deployed config is also committed to the Git repository of the configs folder.",
+    )
+    mcp_allow_write: bool = Field(
+        default=False,
+        description="Whether assistants that use `dataforge mcp` may deploy configs and roll them back, not only read.",
     )
 
     @property

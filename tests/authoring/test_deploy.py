@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -24,8 +25,10 @@ from dataforge.authoring.deploy import (
     reconcile,
     rollback,
 )
+from dataforge.authoring.unfinished import Lock, locked, mend
+from dataforge.cli import main
 from dataforge.errors import ConfigError
-from dataforge.settings import Settings
+from dataforge.settings import Settings, get_settings
 from dataforge.store.database import Store, open_store
 from dataforge.store.schema import AUDIT, REVISIONS
 
@@ -54,10 +57,8 @@ def text_of(**changes: Any) -> str:
 
 
 def put(root: Path, store: Store, text: str, base: str | None = None, **more: Any) -> Deployed:
-    settings = more.pop("settings", Settings(configs_folder=root))
-    return deploy(
-        "orders.json", text, base_revision=base, actor="ada", root=root, settings=settings, store=store, **more
-    )
+    named = {"actor": "ada", "settings": Settings(configs_folder=root), **more}
+    return deploy("orders.json", text, base_revision=base, root=root, store=store, **named)
 
 
 def rows(store: Store, table: Any) -> list[Any]:
@@ -160,37 +161,143 @@ def test_of_fifty_deploys_from_one_base_one_wins(root: Path, store: Store) -> No
     assert [row["state"] for row in rows(store, REVISIONS)] == ["live", "live"]
 
 
+KILLED = """
+    import os, signal
+    from pathlib import Path
+    from dataforge.authoring import deploy as module
+    from dataforge.settings import Settings
+    real = module.os.rename
+    def dying(*arguments, **named):
+        if {moment!r} == "after":
+            real(*arguments, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+    module.os.rename = dying
+    root = Path({root!r})
+    module.deploy("orders.json", {text!r}, base_revision={base!r}, actor="eve", reason="crash", root=root,
+                  settings=Settings(configs_folder=root))
+"""
+
+
 @pytest.mark.parametrize(("moment", "state"), [("before", "abandoned"), ("after", "live")])
-def test_a_process_that_dies_around_the_rename_leaves_file_and_store_agreeing(
-    root: Path, store: Store, moment: str, state: str
+def test_what_a_killed_process_left_is_settled_by_the_next_command(
+    root: Path, monkeypatch: pytest.MonkeyPatch, moment: str, state: str
 ) -> None:
+    store = open_store()
     base = put(root, store, text_of()).digest
-    program = f"""
-        import os, signal
-        from pathlib import Path
-        from dataforge.authoring import deploy as module
-        from dataforge.settings import Settings
-        from dataforge.store.database import open_store
-        real = module.os.rename
-        def dying(*arguments, **named):
-            if {moment!r} == "after":
-                real(*arguments, **named)
-            os.kill(os.getpid(), signal.SIGKILL)
-        module.os.rename = dying
-        root = Path({str(root)!r})
-        module.deploy("orders.json", {text_of(tags=["new"])!r}, base_revision={base!r}, actor="eve", reason="crash",
-                      root=root, settings=Settings(configs_folder=root), store=open_store("sqlite:///{root.parent}/store.db"))
-    """
+    program = KILLED.format(moment=moment, root=str(root), text=text_of(tags=["new"]), base=base)
     child = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env={**os.environ}, check=False)
     assert child.returncode == -signal.SIGKILL
     assert rows(store, REVISIONS)[-1]["state"] == "pending"
-    settled = reconcile(root, store)
-    assert [(one.state, one.author) for one in settled] == [(state, "eve")]
-    assert history("orders.json", root=root, store=store)[0].digest == digest_of(root / "orders.json")
-    assert {row["text"] for row in rows(store, REVISIONS)} == {text_of(), text_of(tags=["new"])}
+    monkeypatch.setenv("AIRFLOW__DATAFORGE__CONFIGS_FOLDER", str(root))
+    get_settings.cache_clear()
+    assert main(["validate", str(root)]) == 0
+    assert [(row["state"], row["author"]) for row in rows(store, REVISIONS)][-1] == (state, "eve")
     assert rows(store, AUDIT)[-1]["action"] == "reconcile"
     assert not list(root.glob(".*.tmp"))
+    assert mend() == []
+    assert history("orders.json", root=root, store=store)[0].digest == digest_of(root / "orders.json")
+    assert {row["text"] for row in rows(store, REVISIONS)} == {text_of(), text_of(tags=["new"])}
     put(root, store, text_of(tags=["later"]), digest_of(root / "orders.json"))
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+STEPS = {
+    "as the note is written": ("dataforge.authoring.unfinished.Lock.begin", "before", None),
+    "before the revision": ("dataforge.store.revisions.begin", "before", None),
+    "after the revision": ("dataforge.authoring.deploy._write", "before", "abandoned"),
+    "as the file is written": ("dataforge.authoring.deploy.os.fchmod", "before", "abandoned"),
+    "after the file's rename": ("dataforge.authoring.deploy.os.rename", "after", "live"),
+    "after the whole file": ("dataforge.authoring.deploy._write", "after", "live"),
+    "before the revision is live": ("dataforge.store.revisions.settle", "before", "live"),
+    "after the revision is live": ("dataforge.store.revisions.settle", "after", "live"),
+    "before its audit row": ("dataforge.store.revisions.audit", "before", "live"),
+    "as the note is taken back": ("dataforge.authoring.unfinished.Lock.end", "before", "done"),
+}
+
+
+@pytest.mark.parametrize(
+    ("step", "by"),
+    [
+        *((step, "the next command") for step in STEPS),
+        *(
+            (step, by)
+            for step in ("after the revision", "after the whole file", "as the note is taken back")
+            for by in ("a server that starts", "the next deploy", "the history")
+        ),
+    ],
+)
+def test_a_crash_at_any_step_leaves_file_and_revision_agreeing(
+    root: Path, monkeypatch: pytest.MonkeyPatch, step: str, by: str
+) -> None:
+    store = open_store()
+    put(root, store, text_of())
+    where, when, state = STEPS[step]
+    with monkeypatch.context() as patched:
+        patched.setattr(where, crashing(where, when))
+        with pytest.raises(Crash):
+            put(root, store, text_of(tags=["new"]), actor="eve")
+    match by:
+        case "the next command":
+            assert mend() == ([] if step == "as the note is written" else [f"{root}/orders.json"])
+            assert mend() == []
+        case "a server that starts":
+            assert len(reconcile(root, store)) == (state in ("abandoned", "live"))
+        case "the next deploy":
+            put(root, store, text_of(tags=["later"]))
+            assert mend() == []
+        case _:
+            history("orders.json", root=root, store=store)
+    found = rows(store, REVISIONS)
+    assert "pending" not in {row["state"] for row in found}
+    ours = [row["state"] for row in found if row["author"] == "eve"]
+    assert ours == ([] if state is None else ["live" if state == "done" else state])
+    latest = history("orders.json", root=root, store=store)[0]
+    assert (latest.digest, latest.kind) == (digest_of(root / "orders.json"), "deploy")
+    assert json.loads((root / "orders.json").read_text())
+
+
+def crashing(where: str, when: str) -> Any:
+    """Return the function of a name, as it ends with the process."""
+    module, _, name = where.rpartition(".")
+    real = getattr(pkgutil.resolve_name(module), name)
+
+    def crash(*arguments: Any, **named: Any) -> Any:
+        if when == "after":
+            real(*arguments, **named)
+        raise Crash
+
+    return crash
+
+
+def test_a_deploy_that_is_under_way_is_left_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store()
+    seen: list[list[Any]] = []
+    real = Lock.begin
+
+    def looked(lock: Lock, key: str) -> None:
+        real(lock, key)
+        seen.extend(([*mend()], [*reconcile(root, store)]))
+
+    monkeypatch.setattr(Lock, "begin", looked)
+    put(root, store, text_of())
+    assert seen == [[], []]
+    assert [row["state"] for row in rows(store, REVISIONS)] == ["live"]
+    assert [row["action"] for row in rows(store, AUDIT)] == ["deploy"]
+
+
+def test_a_store_that_is_away_keeps_no_command_from_its_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(root, open_store(), text_of())
+    with locked(f"{root}/orders.json") as lock:
+        lock.begin(f"{root}/orders.json")
+    with monkeypatch.context() as patched:
+        patched.setenv("AIRFLOW__DATAFORGE__STORE_URL", "postgresql+psycopg://127.0.0.1:1/x")
+        get_settings.cache_clear()
+        assert mend() == []
+    get_settings.cache_clear()
+    assert mend() == [f"{root}/orders.json"]
 
 
 def test_a_rollback_takes_any_revision_by_id_or_digest(root: Path, store: Store) -> None:

@@ -7,6 +7,7 @@ which the request says nothing are left out, and values that stand nowhere in it
 
 from __future__ import annotations
 
+import difflib
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dataforge.authoring import constraints, diff, library, prompts
+from dataforge.authoring import constraints, diff, library, nearness, prompts
 from dataforge.authoring.base import (
     Assumption,
     AuthorRequest,
@@ -35,6 +36,7 @@ from dataforge.authoring.grounding import End, Grounds, ground, open_words
 from dataforge.authoring.refusals import Refusal, asks_for_prompt, refusals
 from dataforge.authoring.schedules import mentions_time
 from dataforge.authoring.settling import assumptions_of, identifiers, settle
+from dataforge.authoring.spelling import Mended, mend
 from dataforge.authoring.words import names as names_of
 from dataforge.config.findings import Finding
 from dataforge.config.positions import escape
@@ -72,24 +74,42 @@ def author(
     """
     request = replace(request, request_id=request.request_id or uuid.uuid4().hex)
     if catalogue is None:
-        catalogue = read_catalogue(request.folder)
+        catalogue = read_catalogue(request.folder, team=request.team)
     if request.base is not None and request.mode == "edit":
         from dataforge.authoring.refine import refine
 
         return refine(request, gateway, catalogue=catalogue, on_text=on_text, cancel=cancel, path=path, private=private)
-    found = extract(request.text, [one.id for one in catalogue.connections])
+    mended = mend(request.text, [one.id for one in catalogue.connections])
+    request = replace(request, text=mended.text)
+    found = extract(request.text, catalogue.types)
     refused = refusals(request.text, found, catalogue)
     if refused or asks_for_prompt(request.text) or len(request.text) > prompts.MAX_REQUEST:
-        return _refused(request, refused, found)
+        return _as_written(_refused(request, refused, found), mended)
     found = _with_urls(found, catalogue)
     grounds = ground(request.text, found, catalogue.types, request.pinned)
-    near = [end.config for end in grounds.sources if request.live or _is_local(end.config)]
+    asked = request.live or request.rows
+    near = [end.config for end in grounds.sources if asked or _is_local(end.config)]
     if near:
-        catalogue = with_tables(catalogue, near)
+        catalogue = with_tables(catalogue, near, sampled=asked, rows=request.rows)
     work = _Work(request, gateway, catalogue, examples, on_text, cancel, path, private, found, grounds)
-    if request.mode != "edit":
-        return work.talk()
-    return work.draft()
+    return _as_written(work.draft() if request.mode == "edit" else work.talk(), mended)
+
+
+def _as_written(draft: Draft, mended: Mended) -> Draft:
+    """Return a draft whose places are those of the request as it was written, and which says what was read for what."""
+    if not mended.words:
+        return draft
+
+    def moved(one: Extracted) -> Extracted:
+        return replace(one, start=mended.place(one.start), end=mended.place(one.end))
+
+    said = ", ".join(f"{written!r} as {meant!r}" for written, meant, _ in mended.words)
+    return replace(
+        draft,
+        extracted=tuple(map(moved, draft.extracted)),
+        grounds={pointer: moved(one) for pointer, one in draft.grounds.items()},
+        notes=(f"read {said}", *draft.notes),
+    )
 
 
 def _settle_disposition(config: dict[str, Any]) -> bool:
@@ -169,11 +189,14 @@ class _Work:
     def draft(self) -> Draft:
         """Return a checked, repaired config."""
         grounds, assumed = _with_defaults(self.grounds, self.request.text, self._keys())
-        shown = library.nearest(self.request.text, grounds, self._library(), SHOWN)
+        likeness, told = nearness.of_examples(self.request, self._library(), self.gateway, self.private)
+        shown = library.nearest(self.request.text, grounds, self._library(), SHOWN, likeness)
         known = {table.place for table in self.catalogue.tables}
         live = self.request.live or (bool(known) and all(place_of(end.config) in known for end in grounds.sources))
         check = checker(catalogue=self.catalogue, path=self.path, live=live)
-        notes = [*self.catalogue.notes]
+        notes = [*self.catalogue.notes, *filter(None, (told,))]
+        similar = nearness.pipelines(self.request, self.grounds, self.catalogue, self.gateway, self.private)
+        notes += [f"pipeline {one.dag_id!r} {one.why} already; `dataforge refine` changes it" for one in similar]
         trace: list[Turn] = []
         findings: tuple[Finding, ...] = ()
         answer: Mapping[str, Any] = {}
@@ -181,6 +204,8 @@ class _Work:
         try:
             if not left and _is_whole(grounds):
                 notes.append("everything was read from the request itself; no model was needed")
+            elif self._only_asks(left, grounds):
+                notes.append("what is missing only you can say; no model was asked")
             else:
                 completion, prompt = self._ask(grounds, shown)
                 answer = _answered(completion)
@@ -206,7 +231,7 @@ class _Work:
         notes += gone
         assumptions = [*assumed, *assumptions_of(candidate.config, grounds, self.found, self.request, self.catalogue)]
         assumptions = [one for one in _first_each(assumptions) if diff.get(candidate.config, one.pointer) == one.value]
-        questions = tuple(_questions(grounds, self.request, self.catalogue, candidate))
+        questions = tuple(_questions(grounds, self.request, self.catalogue, candidate, self.grounds))
         return Draft(
             candidate.config,
             candidate.text,
@@ -222,12 +247,22 @@ class _Work:
             tuple(one.id for one in shown),
             request_id=self.request.request_id,
             grounds=_grounds_of(candidate.config, grounds),
+            similar=similar,
         )
+
+    def _only_asks(self, left: Sequence[str], grounds: Grounds) -> bool:
+        """Return whether a model could only invent what is missing: questions are open, and nothing else is."""
+        if self.request.pinned or self.request.history or self.catalogue.configs:
+            return False
+        places = ("table", "path", "connection", "endpoint", "url", "component")
+        if not any(one.kind in places for one in self.found):
+            return True
+        return not left and any(_questions(grounds, self.request, self.catalogue, None, self.grounds))
 
     def talk(self) -> Draft:
         """Return an answer or a plan in words; without a model, the plan of what can be read."""
         grounds, assumed = _with_defaults(self.grounds, self.request.text, self._keys())
-        questions = tuple(_questions(grounds, self.request, self.catalogue, None))
+        questions = tuple(_questions(grounds, self.request, self.catalogue, None, self.grounds))
         facts = self._facts(grounds)
         prompt = prompts.build(
             "plan" if self.request.mode == "plan" else "ask",
@@ -282,13 +317,20 @@ class _Work:
             ],
             data=self._data(),
         )
-        return self._call(prompt, schema, constraints.shared_schema()), prompt.name
+        facts = nearness.facts(self.request, self.found, grounds, self.catalogue, prompt.messages[0].text)
+        return self._call(prompt, schema, constraints.shared_schema(), facts), prompt.name
 
-    def _call(self, prompt: prompts.Prompt, schema: dict[str, Any] | None, shared: dict[str, Any] | None) -> Completion:
+    def _call(
+        self,
+        prompt: prompts.Prompt,
+        schema: dict[str, Any] | None,
+        shared: dict[str, Any] | None,
+        facts: str = "",
+    ) -> Completion:
         if self.gateway is None:
             from dataforge.errors import ModelAway
 
-            raise ModelAway("no language model is set up", "none")
+            raise ModelAway("the rest of the request needs a language model, and none is used here", "none")
         return self.gateway.complete(
             Request(
                 "author",
@@ -304,6 +346,7 @@ class _Work:
                 asked=self.request.text,
                 use_cache=self.request.use_cache,
                 private=self.private,
+                facts=facts,
             ),
             self.on_text,
             self.cancel,
@@ -341,7 +384,9 @@ class _Work:
         rows = {
             table.place: list(table.rows[:3]) for table in self.catalogue.tables if table.rows and self.request.rows
         }
-        return {"columns": tables, **({"sample": rows} if rows else {})} if tables else None
+        known = {table.place: said for table in self.catalogue.tables if (said := table.in_words())}
+        more = {**({"statistics": known} if known else {}), **({"sample": rows} if rows else {})}
+        return {"columns": tables, **more} if tables else None
 
     def _repair(self, candidate: Candidate, trace: list[Turn], *, live: bool) -> tuple[Candidate, list[Turn]]:
         """Return the best candidate after repair, and the turns it took."""
@@ -385,7 +430,7 @@ def _answered(completion: Completion) -> Mapping[str, Any]:
 
 def _is_whole(grounds: Grounds) -> bool:
     """Return whether places to read and to write are told."""
-    keys = {"table", "path", "endpoint"}
+    keys = {"table", "path", "endpoint", "query"}
     ends = (grounds.sources, grounds.destinations)
     told = all(found and all(end.type and keys & set(end.config) for end in found) for found in ends)
     return told and all("write_disposition" in end.config for end in grounds.destinations)
@@ -477,10 +522,25 @@ def _mentions_target(text: str) -> bool:
 
 
 def _questions(
-    grounds: Grounds, request: AuthorRequest, catalogue: Catalogue, candidate: Candidate | None
+    grounds: Grounds, request: AuthorRequest, catalogue: Catalogue, candidate: Candidate | None, said: Grounds
 ) -> Iterator[Question]:
-    """Yield what is open and no default can decide."""
+    """Yield what is open and no default can decide; `said` is what the request itself states."""
     known = tuple(catalogue.types)
+    for role, ends in (("source", said.sources), ("destination", said.destinations)):
+        for end in ends:
+            name = end.config.get("connection")
+            if catalogue.complete and name is not None and name not in catalogue.types:
+                near = difflib.get_close_matches(str(name), known, n=3) or known
+                yield Question(
+                    f"There is no Airflow connection {name!r}. Which one is meant?", f"/{role}/connection", tuple(near)
+                )
+    if not any({"type", "connection", "path", "table"} & set(end.config) for end in said.destinations):
+        yield Question(
+            "Where should the rows go? Name a table with its connection, or a file; without an answer it is the "
+            "built-in DuckDB database.",
+            "/destination",
+            known,
+        )
     if not grounds.sources or not (
         {"path", "table", "endpoint", "query", "connection"} & set(grounds.sources[0].config)
     ):
@@ -496,12 +556,15 @@ def _questions(
         yield Question(
             "When exactly should it run? For example: daily at 6:00, every 15 minutes, or by hand.", "/schedule"
         )
-    if target.get("write_disposition") == "merge" and "primary_key" not in target:
+    if target.get("write_disposition") == "merge" and not {"primary_key", "merge_key"} & set(target):
         yield Question(
             "Which column or columns tell the rows apart (the key of the merge)?", "/destination/primary_key"
         )
     if candidate is not None:
         for finding in candidate.errors:
+            if finding.code == "missing-key" and finding.pointer in ("/source/table", "/destination/table"):
+                read = "read" if finding.pointer.startswith("/source") else "written"
+                yield Question(f"Which table is {read}?", finding.pointer)
             if finding.code == "unknown-connection":
                 yield Question(f"{finding.message}. Which one is meant?", finding.pointer, finding.allowed)
 

@@ -115,6 +115,15 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Similar:
+    """A pipeline of the folder that comes near a request, and why it is told: "reads shop_db: orders"."""
+
+    dag_id: str
+    why: str
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
 class Change:
     """One difference between two configs. `before` of an addition and `after` of a removal are None."""
 
@@ -174,7 +183,7 @@ class Draft:
     `config` is None in modes ask and plan, and when nothing could be drafted; `answer` is for the person: what was
     decided and what a default decides, the steps of a plan, or why the request is refused. `diff` is against the
     request's `base` (against nothing: the whole config is one addition each key). `grounds` maps JSON pointers to the
-    value of the request that stands behind them.
+    value of the request that stands behind them; `similar` are pipelines that do about the same already.
     """
 
     config: Config | None
@@ -192,6 +201,7 @@ class Draft:
     refused: bool = False
     request_id: str = ""
     grounds: Mapping[str, Extracted] = field(default_factory=dict)
+    similar: tuple[Similar, ...] = ()
 
     @property
     def valid(self) -> bool:

@@ -14,20 +14,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as LateError
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dataforge.authoring.policies import Policies, read_policies
 from dataforge.components.base import Connection, Discoverable, ExtractContext
 from dataforge.components.reference import describe
 from dataforge.components.registry import KINDS, SOURCES
+from dataforge.components.secret_shapes import names_secret
 from dataforge.errors import ConfigError, DataForgeError, bounded
 from dataforge.runtime.connections import ENV_PREFIX
 from dataforge.runtime.connections import parse as parse_connection
-from dataforge.settings import airflow_home, config_option
+from dataforge.settings import airflow_home, config_option, get_settings
+
+if TYPE_CHECKING:
+    from dataforge.runtime.samples import Sample, Statistics
 
 KEEP_SECONDS = 60.0
 """How long Airflow's list of connections is believed."""
@@ -35,20 +39,34 @@ KEEP_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Known:
-    """A connection as the catalogue knows it; `type` is "" where only its name was seen. `host` is a digest."""
+    """A connection as the catalogue knows it; `type` is "" where only its name was seen. `host` is a digest.
+
+    `team` is the one that it belongs to in an Airflow of several teams, "" for all of them.
+    """
 
     id: str
     type: str = ""
     host: str = ""
+    team: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table or file that was asked for its columns: names to SQL types, in order; `rows` is a masked sample."""
+    """A table or file that was asked for its columns: names to SQL types, in order.
+
+    `statistics` come from a sample of `sampled` rows, of which `rows` are some, masked; the least and greatest values
+    are there where rows may be shown, of numbers and instants, and never of masked columns.
+    """
 
     place: str
     columns: Mapping[str, str]
     rows: tuple[Mapping[str, Any], ...] = ()
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    sampled: int = 0
+
+    def in_words(self) -> dict[str, str]:
+        """Return the columns of which a sample says something: "no value in 12 %, 3 different, 1 to 90"."""
+        return {name: said for name, one in self.statistics.items() if (said := _in_words(one, self.sampled))}
 
 
 @dataclass(frozen=True)
@@ -63,7 +81,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What a request may use. `complete` says that `connections` are all there are; `configs` are the folder's own."""
+    """What a request may use. `complete` says that `connections` are all there are; `configs` are the folder's own.
+
+    `barred` says of an id that the person may not use it, whether it exists or not.
+    """
 
     connections: tuple[Known, ...] = ()
     complete: bool = False
@@ -73,6 +94,7 @@ class Catalogue:
     policies: Policies = field(default_factory=Policies)
     folder: Path | None = None
     notes: tuple[str, ...] = ()
+    barred: Callable[[str], bool] = lambda _: False
 
     @property
     def types(self) -> dict[str, str]:
@@ -90,11 +112,13 @@ class Catalogue:
         return next((one.id for one in self.connections if one.host and one.host == wanted), None)
 
 
-def read(folder: Path | None, *, airflow: bool = True, may_use: Callable[[str], bool] | None = None) -> Catalogue:
+def read(
+    folder: Path | None, *, airflow: bool = True, team: str = "", may_use: Callable[[str], bool] | None = None
+) -> Catalogue:
     """Return the catalogue of a configs folder and of this deployment's connections.
 
-    With `airflow`, Airflow's own database is asked where there is one; `may_use` says whether the actor may use a
-    connection id, all when not given.
+    With `airflow`, Airflow's own database is asked where there is one. The connections of other teams than `team` are
+    left out, and those of which `may_use` says that the person may not use them; without it, all may be used.
     """
     from dataforge.config.files import read_folder
 
@@ -108,12 +132,17 @@ def read(folder: Path | None, *, airflow: bool = True, may_use: Callable[[str], 
     by_id = {one.id: one for one in known}
     for name, type_ in _named(configs):
         by_id.setdefault(name, Known(name, type_))
-    allowed = [one for one in by_id.values() if may_use is None or may_use(one.id)]
     policies = read_policies(folder) if folder is not None else Policies()
-    allowed = [one for one in allowed if policies.may_use_connection(one.id)]
+    others = frozenset(one.id for one in known if one.team and one.team != team)
+
+    def barred(id_: str) -> bool:
+        return id_ in others or (may_use is not None and not may_use(id_))
+
+    allowed = [one for one in by_id.values() if not barred(one.id) and policies.may_use_connection(one.id)]
     return Catalogue(
-        tuple(sorted(allowed, key=lambda one: one.id)), complete, (), tuple(configs), dag_ids, policies, folder, notes
-    )
+        tuple(sorted(allowed, key=lambda one: one.id)), complete, (), tuple(configs), dag_ids, policies, folder, notes,
+        barred,
+    )  # fmt: skip
 
 
 def _named(configs: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
@@ -200,11 +229,14 @@ def _ask_airflow() -> tuple[tuple[Known, ...], bool, tuple[str, ...]]:
         from sqlalchemy import select
 
         with create_session() as session:
-            rows = session.execute(select(Stored.conn_id, Stored.conn_type, Stored.host)).all()
+            rows = session.execute(select(Stored.conn_id, Stored.conn_type, Stored.host, Stored.team_name)).all()
     except Exception as error:  # noqa: BLE001  # what Airflow and its database may raise is not ours to list
         return (), False, (f"Airflow's connections could not be listed ({type(error).__name__})",)
     return (
-        tuple(Known(str(id_), str(type_ or ""), _digest(_bare_host(host or ""))) for id_, type_, host in rows),
+        tuple(
+            Known(str(id_), str(type_ or ""), _digest(_bare_host(host or "")), str(team or ""))
+            for id_, type_, host, team in rows
+        ),
         True,
         (),
     )
@@ -283,19 +315,37 @@ def _signature(kind: str, type_: str, fields: Sequence[Mapping[str, Any]]) -> st
     return ", ".join(words)
 
 
-def with_tables(catalogue: Catalogue, ends: Iterable[Mapping[str, Any]], *, seconds: float = 5.0) -> Catalogue:
+def with_tables(
+    catalogue: Catalogue,
+    ends: Iterable[Mapping[str, Any]],
+    *,
+    seconds: float = 5.0,
+    sampled: bool = False,
+    rows: bool = False,
+) -> Catalogue:
     """Return the catalogue with the columns of the sources that a request names, as far as they answer in time.
 
-    A source that is away, not permitted or too slow is left out with a note; nothing is raised.
+    With `sampled`, a sample of each is read for the statistics of its columns; with `rows` and where the settings allow
+    it, some rows and the least and greatest values are kept, masked by the tags of columns. A source that is away, not
+    permitted or too slow is left out with a note; nothing is raised.
     """
     wanted = [dict(end) for end in ends if end.get("type") in SOURCES.types()]
     if not wanted:
         return catalogue
     found: list[Table] = []
     notes: list[str] = []
-    pool = ThreadPoolExecutor(max_workers=min(4, len(wanted)), thread_name_prefix="discover")
+    allowed = get_settings().llm_sample_rows
+    if rows and not allowed:
+        notes.append("no sample rows are shown to the model: [dataforge] llm_sample_rows does not allow it")
+    usable = [end for end in wanted if not catalogue.barred(str(end.get("connection") or ""))]
+    usable = [end for end in usable if catalogue.policies.may_use_connection(str(end.get("connection") or ""))
+              or not end.get("connection")]  # fmt: skip
+    notes += [f"{place_of(end)} may not be asked for its columns" for end in wanted if end not in usable]
+    wanted = usable
+    pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="discover")
     begun = time.monotonic()
-    futures = [(end, pool.submit(_discover, end)) for end in wanted]
+    look = partial(_discover, policies=catalogue.policies, sampled=sampled or (rows and allowed), rows=rows and allowed)
+    futures = [(end, pool.submit(look, end)) for end in wanted]
     for end, future in futures:
         place = place_of(end)
         try:
@@ -310,10 +360,7 @@ def with_tables(catalogue: Catalogue, ends: Iterable[Mapping[str, Any]], *, seco
             if table:
                 found.append(table)
     pool.shutdown(wait=False, cancel_futures=True)
-    return Catalogue(
-        catalogue.connections, catalogue.complete, (*catalogue.tables, *found), catalogue.configs, catalogue.dag_ids,
-        catalogue.policies, catalogue.folder, (*catalogue.notes, *notes),
-    )  # fmt: skip
+    return replace(catalogue, tables=(*catalogue.tables, *found), notes=(*catalogue.notes, *notes))
 
 
 def place_of(end: Mapping[str, Any]) -> str:
@@ -324,7 +371,7 @@ def place_of(end: Mapping[str, Any]) -> str:
     return f"{end['connection']}: {where}" if end.get("connection") else where
 
 
-def _discover(end: Mapping[str, Any]) -> Table | None:
+def _discover(end: Mapping[str, Any], *, policies: Policies, sampled: bool, rows: bool) -> Table | None:
     from dataforge.config.pipeline import PipelineConfig, parse
     from dataforge.runtime.context import local
     from dataforge.runtime.values import resolve
@@ -333,6 +380,10 @@ def _discover(end: Mapping[str, Any]) -> Table | None:
         {"dag_id": "discover", "source": dict(end), "destination": {"type": "duckdb", "table": "t"}}
     )
     context = local(config, {})
+    if sampled:
+        from dataforge.runtime.samples import sample
+
+        return _table(place_of(end), sample(config, "source", context), policies, rows=rows)
     source = resolve(config.inputs["source"], context.values)
     built = SOURCES.build(source)
     if not isinstance(built, Discoverable):
@@ -343,14 +394,49 @@ def _discover(end: Mapping[str, Any]) -> Table | None:
     return Table(place_of(end), safe) if safe else None
 
 
+def _in_words(one: Statistics, sampled: int) -> str:
+    parts = [f"no value in {one.nulls:.0%}"] if one.nulls else []
+    if one.distinct is not None and sampled > 1:
+        if one.distinct == sampled:
+            parts.append("all different")
+        elif one.distinct <= 20:
+            parts.append(f"{one.distinct} different")
+    if one.least is not None and one.greatest is not None:
+        parts.append(f"{one.least} to {one.greatest}")
+    return ", ".join(parts)
+
+
+def _table(place: str, found: Sample, policies: Policies, *, rows: bool) -> Table:
+    """Return a sample as the catalogue keeps it: values only where rows may be shown, and none of masked columns."""
+    hidden = {name for name in found.columns if policies.masks(place, name) or is_private(name)}
+    statistics = {
+        name: one if rows and name not in hidden and _is_plain(one.type) else replace(one, least=None, greatest=None)
+        for name, one in found.statistics.items()
+    }
+    kept = masked(found.rows, hidden) if rows else ()
+    return Table(place, dict(found.columns), kept, statistics, found.count)
+
+
+def _is_plain(type_: str) -> bool:
+    """Return whether values of a type are numbers or instants, which say nothing by themselves."""
+    return type_.upper().startswith(("DATE", "TIME", "DECIMAL", "DOUBLE", "FLOAT", "BOOL")) or "INT" in type_.upper()
+
+
+_PRIVATE = re.compile(
+    r"mail|phone|tele|mobil|name|street|stra(?:ss|ß)e|address|adress|birth|geburt|iban|card|ssn|passw|token|secret|key$",
+    re.I,
+)
+
+
+def is_private(column: str) -> bool:
+    """Return whether a column's name says that its values are personal or secret."""
+    return _PRIVATE.search(column) is not None or names_secret(column)
+
+
 def masked(rows: Iterable[Mapping[str, Any]], private: Iterable[str] = ()) -> tuple[dict[str, Any], ...]:
     """Return sample rows with the values of private columns, and of those whose names say that they are, hidden."""
     hidden = {name.lower() for name in private}
-    personal = re.compile(
-        r"mail|phone|tele|mobil|name|street|stra(?:ss|ß)e|address|adress|birth|geburt|iban|card|ssn|passw|token|secret|key$",
-        re.I,
-    )
     return tuple(
-        {name: "***" if name.lower() in hidden or personal.search(name) else value for name, value in row.items()}
+        {name: "***" if name.lower() in hidden or is_private(name) else value for name, value in row.items()}
         for row in rows
     )

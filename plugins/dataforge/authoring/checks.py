@@ -9,19 +9,21 @@ import difflib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dataforge.authoring import layout, policies
 from dataforge.authoring.base import Candidate, Config
 from dataforge.authoring.catalogue import Catalogue
+from dataforge.components.base import ExtractContext, Measurable
+from dataforge.components.registry import SOURCES
 from dataforge.config.files import Loaded, locate_problems, read_text
 from dataforge.config.findings import Finding, has_errors, in_order
-from dataforge.config.pipeline import PipelineConfig
+from dataforge.config.pipeline import PipelineConfig, parse
 from dataforge.dag_factory.check import problems as pipeline_problems
-from dataforge.errors import Problem
+from dataforge.errors import DataForgeError, Problem
 from dataforge.settings import get_settings
 
 BUILD_SECONDS = 60.0
@@ -68,6 +70,8 @@ def check_text(
         found = [*pipeline_problems(loaded.config, live=live)]
         found += _connections(loaded.config, catalogue)
         found += policies.problems(loaded.config, loaded.data, catalogue.policies)
+        if live and not found:
+            found += _volume(loaded.config)
         findings += locate_problems(found, loaded)
         findings += _twice(loaded, file, catalogue)
     findings = [_plain(finding) for finding in findings]
@@ -127,6 +131,12 @@ def _connections(config: PipelineConfig, catalogue: Catalogue) -> Iterator[Probl
         id_ = getattr(end, "connection", None)
         if not id_:
             continue
+        if catalogue.barred(id_):
+            message = f"there is no Airflow connection {id_!r} that you may use"
+            yield Problem(
+                "unknown-connection", message, (*place, "connection"), "name another one", tuple(sorted(types))
+            )
+            continue
         if id_ not in types:
             near = difflib.get_close_matches(id_, types, n=1, cutoff=0.5)
             allowed = tuple(sorted(types))
@@ -174,36 +184,81 @@ def built(text: str, file: str, root: str) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What a run would move, from a sample: rows and bytes of the sources where they can be told, else None."""
+    """What a run would read of one source: rows and bytes as far as they can be told, and how they are known."""
 
-    sampled_rows: int
+    source: str
     rows: int | None
     bytes: int | None
     note: str
 
 
-def estimate(config: PipelineConfig) -> list[Estimate]:
-    """Return for each file source how much a run would read; others tell nothing before they are read."""
+def estimate(config: PipelineConfig, *, live: bool = False) -> list[Estimate]:
+    """Return for each source how much a run would read: of files by their size and a sample, of others with `live`."""
+    return [_estimated(name, source, live=live) for name, source in config.inputs.items()]
+
+
+def _estimated(name: str, source: Any, *, live: bool) -> Estimate:
     from dataforge.components.paths import is_s3, resolve
 
-    found = []
-    for source in config.inputs.values():
-        paths = getattr(source, "paths", ())
-        if not paths or any("${" in path or is_s3(path) for path in paths):
-            found.append(Estimate(0, None, None, f"{source.type}: not known before it is read"))
-            continue
+    unknown = Estimate(name, None, None, "not known before it is read")
+    paths = getattr(source, "paths", ())
+    if paths and not any("${" in path or is_s3(path) for path in paths):
         folders = get_settings().readable_folders
         files = [file for path in paths for file in resolve(path, folders)]
         size = sum(file.stat().st_size for file in files)
-        rows, lines = 0, None
-        if (
-            files
-            and source.type in ("csv", "json")
-            and not files[0].name.endswith((".gz", ".zip", ".zst", ".bz2", ".xz"))
-        ):
-            with files[0].open("rb") as stream:
-                sample = stream.read(1 << 20)
-            rows = sample.count(b"\n")
-            lines = int(size * rows / max(1, len(sample)))
-        found.append(Estimate(rows, lines, size, f"{source.type}: {len(files)} files, {size:,} bytes"))
-    return found
+        return Estimate(name, _rows(files, source.type, size), size, f"{len(files)} files")
+    if not live:
+        return unknown
+    from dataforge.runtime.context import local
+    from dataforge.runtime.values import resolve as filled
+
+    built = SOURCES.build(source)
+    if not isinstance(built, Measurable):
+        return unknown
+    config = parse({"dag_id": "measure", "source": source.model_dump(mode="json", exclude_unset=True),
+                    "destination": {"type": "duckdb", "table": "t"}})  # fmt: skip
+    context = local(config, {})
+    built = SOURCES.build(filled(config.inputs["source"], context.values))
+    with context.scratch() as scratch:
+        rows, size = cast("Measurable", built).measure(ExtractContext(context.connection, scratch, context.values))
+    return Estimate(name, rows, size, "as the server expects")
+
+
+def _rows(files: Sequence[Path], type_: str, size: int) -> int | None:
+    """Return about how many rows files of `size` bytes in all have: counted in Parquet, else by a part of the first."""
+    if type_ == "parquet":
+        from pyarrow import parquet
+
+        return sum(parquet.read_metadata(file).num_rows for file in files)
+    if not files or type_ != "csv" or files[0].name.endswith((".gz", ".zip", ".zst", ".bz2", ".xz")):
+        return None
+    with files[0].open("rb") as stream:
+        part = stream.read(1 << 20)
+    return int(size * part.count(b"\n") / max(1, len(part)))
+
+
+def _volume(config: PipelineConfig) -> list[Problem]:
+    """Return as one finding of severity info how much a run, and a day of runs, would read."""
+    try:
+        found = estimate(config, live=True)
+    except (DataForgeError, OSError):  # what is wrong with a source is found and told elsewhere
+        return []
+    rows, size = (
+        [one for one in values if one is not None] for values in zip(*((e.rows, e.bytes) for e in found), strict=True)
+    )
+    if not rows and not size:
+        return []
+    gap = policies.shortest_gap(config.schedule) if isinstance(config.schedule, str) else None
+    runs = max(1, round(86_400 / gap.total_seconds())) if gap and gap.total_seconds() else 1
+
+    def said(times: int) -> str:
+        parts = [f"{sum(rows) * times:,} rows"] if rows else []
+        return ", ".join([*parts, *([f"{sum(size) * times / 1e6:,.1f} MB"] if size else [])])
+
+    reads_new = any(getattr(source, "cursor_field", None) for source in config.inputs.values())
+    message = f"a run that reads everything reads about {said(1)}"
+    if runs > 1 and not reads_new:
+        message += f"; {runs} runs a day: about {said(runs)} a day"
+    hint = "read only new records, by a cursor_field" if runs > 1 and not reads_new and sum(size or [0]) > 1e8 else None
+    place = ("source",) if config.source is not None else ("sources",)
+    return [Problem("volume", message, place, hint, severity="info")]

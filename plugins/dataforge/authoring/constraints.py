@@ -187,7 +187,15 @@ def _shared() -> dict[str, Any]:
 
 
 _RARE = frozenset(
-    {"schema_contract", "ledger_schema", "stage_above", "statement_timeout", "lock_timeout", "total_timeout"}
+    {
+        "schema_contract",
+        "ledger_schema",
+        "stage_above",
+        "stage_append",
+        "statement_timeout",
+        "lock_timeout",
+        "total_timeout",
+    }
 )
 
 
@@ -214,27 +222,35 @@ def impose(answer: Mapping[str, Any], grounds: Grounds) -> dict[str, Any]:
     found: dict[str, Any] = {
         key: copy.deepcopy(value) for key, value in answer.items() if key in ANSWERED and value is not None
     }
+    for key, kind in (("source", dict), ("sources", dict), ("transforms", list), ("checks", list)):
+        if not isinstance(found.get(key, kind()), kind):
+            del found[key]
+    if len(grounds.sources) == 1 and not grounds.several and "sources" in found:
+        # a request for one source gets one, whatever else an answer would read
+        parts = [one for one in found.pop("sources").values() if isinstance(one, dict)]
+        fitting = [one for one in parts if one.get("type") == grounds.sources[0].type]
+        found.setdefault("source", (fitting or [{}])[0])
     if len(grounds.sources) == 1 and isinstance(found.get("source"), dict):
         found["source"] = _imposed(found["source"], grounds.sources[0])
     elif len(grounds.sources) > 1 and isinstance(found.get("sources"), dict):
         for name, end in zip(source_names(grounds.sources), grounds.sources, strict=True):
             if isinstance(found["sources"].get(name), dict):
                 found["sources"][name] = _imposed(found["sources"][name], end)
-    target = found.get("destination")
-    if len(grounds.destinations) == 1 and isinstance(target, dict):
-        found["destination"] = _imposed(target, grounds.destinations[0])
-    elif len(grounds.destinations) > 1 and isinstance(target, list):
-        found["destination"] = [
-            _imposed(one, end) if isinstance(one, dict) else one
-            for one, end in zip(target, grounds.destinations, strict=False)
-        ]
+    if "destination" in found:
+        # as many destinations as the request tells, never one more
+        given = found["destination"] if isinstance(found["destination"], list) else [found["destination"]]
+        wanted = grounds.destinations or (End(),)
+        parts = [one if isinstance(one, dict) else {} for one in given] + [{}] * len(wanted)
+        ends = [_imposed(one, end) for one, end in zip(parts, wanted, strict=False)]
+        found["destination"] = ends[0] if len(ends) == 1 else ends
     return found
 
 
 def _imposed(component: Mapping[str, Any], end: End) -> dict[str, Any]:
     merged = {**component, **end.config}
-    if "table" in end.config:
-        merged.pop("query", None)
+    for one, other in (("table", "query"), ("query", "table")):
+        if one in end.config:
+            merged.pop(other, None)
     return {"type": merged.pop("type"), **merged} if "type" in merged else merged
 
 

@@ -3,28 +3,27 @@
     deployed = deploy("orders.json", text, base_revision=digest, actor="ada", reason="…", root=configs)
 
 The order is such that a crash at any moment loses nothing: the revision is committed as pending, then the file is
-renamed into place, then the revision becomes live with its audit row. What a crash leaves pending is settled by
-`reconcile`, which every deploy does first.
+renamed into place, then the revision becomes live with its audit row. What a crash leaves pending is settled when the
+next command begins (`unfinished.mend`), before the next deploy of the same file, or for a whole folder by `reconcile`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dataforge.authoring import diff
 from dataforge.authoring.fixers import TextChecker
+from dataforge.authoring.unfinished import locked, locked_if_free
 from dataforge.config.findings import Finding, has_errors, in_order
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, bounded
-from dataforge.settings import Settings, airflow_home, get_settings
+from dataforge.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from dataforge.store.database import Store
@@ -93,15 +92,16 @@ def deploy(
     settings: Settings | None = None,
     check: TextChecker | None = None,
     store: Store | None = None,
+    team: str = "",
 ) -> Deployed:
     """Write `text` to a file of the configs folder, after all checks, and record it.
 
     `base_revision` is the digest of what the change was made from ("" for a new file): FileChanged when the file is
-    something else by now; None skips that. InvalidDeploy when the checks (by default all of `authoring.checks`,
-    connections and policies too) find errors; ConfigError for a path that may
-    not be written.
+    something else by now; None skips that. Of a text that a model generated, `model` and `prompt_hash` are found by
+    themselves. InvalidDeploy when the checks (by default all of `authoring.checks`, connections and policies too) find
+    errors; ConfigError for a path that may not be written.
     """
-    from dataforge.store import revisions
+    from dataforge.store import chats, revisions
     from dataforge.store.database import open_store
 
     settings = settings or get_settings()
@@ -114,13 +114,13 @@ def deploy(
     if check is None:
         from dataforge.authoring import catalogue, checks
 
-        check = checks.text_checker(path, catalogue=catalogue.read(root))
+        check = checks.text_checker(path, catalogue=catalogue.read(root, team=team))
     findings = check(text)
     if has_errors(findings):
         raise InvalidDeploy(findings)
     store = store or open_store()
     key = f"{root}/{name}"
-    with _locked(key):
+    with locked(key) as lock:
         _reconcile(store, root, key)
         seen = _read(path)
         before = seen.decode("utf-8", "surrogateescape") if seen is not None else None
@@ -131,7 +131,10 @@ def deploy(
         _refuse_taken_names(path, text, root, settings)
         if seen == raw:
             return Deployed(path, current, None, "", findings, ("the file is so already; nothing was written",))
+        if not model:
+            model, prompt_hash = chats.origin(store, revisions.digest(raw))
         wanted = revisions.Revision(key, revisions.digest(raw), text, actor, reason, model, prompt_hash, kind=kind)
+        lock.begin(key)
         with store.transaction() as connection:
             store.lock(connection, key)
             pending = revisions.begin(connection, wanted, before)
@@ -141,6 +144,7 @@ def deploy(
             live = revisions.settle(connection, pending, "live")
             details = {"revision": live.id, "parent": live.parent, "digest": live.digest, "reason": reason}
             revisions.audit(connection, actor, kind, key, {**details, "model": model})
+        lock.end()
     notes: tuple[str, ...] = ()
     if settings.deploy_git:
         commit, note = _commit(path, root, actor, reason or f"{kind} {name}")
@@ -162,6 +166,7 @@ def rollback(
     settings: Settings | None = None,
     check: TextChecker | None = None,
     store: Store | None = None,
+    team: str = "",
 ) -> Deployed:
     """Write an older revision of a file again, by its id or digest; the one before the present when not given.
 
@@ -185,6 +190,7 @@ def rollback(
         settings=settings,
         check=check,
         store=store,
+        team=team,
     )
 
 
@@ -215,17 +221,36 @@ def history(
     store = store or open_store()
     root = (root or get_settings().configs_folder).resolve()
     _, name = place(file, root)
-    with _locked(f"{root}/{name}"):
+    with locked(f"{root}/{name}"):
         _reconcile(store, root, f"{root}/{name}")
     return revisions.history(store, f"{root}/{name}", limit)
 
 
 def reconcile(root: Path | None = None, store: Store | None = None) -> list[Revision]:
-    """Settle what crashes left between file and store, for all files of the folder; return what was settled."""
+    """Settle what crashes left between file and store, for all files of the folder; return what was settled.
+
+    Whoever serves for long, as the API, does so at its start. Files that are being deployed now are left alone.
+    """
+    from dataforge.store import revisions
     from dataforge.store.database import open_store
 
+    store = store or open_store()
     root = (root or get_settings().configs_folder).resolve()
-    return _reconcile(store or open_store(), root, f"{root}/")
+    settled = []
+    for key in revisions.pending(store, f"{root}/"):
+        with locked_if_free(key) as lock:
+            if lock is not None:
+                settled += _reconcile(store, Path(key).parent, key)
+                lock.end()
+    _remove_left_overs(root, recursive=True)
+    return settled
+
+
+def settle(key: str, store: Store | None = None) -> list[Revision]:
+    """Settle what a crash left of one file, named by its path; its lock is held."""
+    from dataforge.store.database import open_store
+
+    return _reconcile(store or open_store(), Path(key).parent, key)
 
 
 def place(file: str | Path, root: Path) -> tuple[Path, str]:
@@ -293,20 +318,6 @@ def _refuse_taken_names(path: Path, text: str, root: Path, settings: Settings) -
         raise InvalidDeploy(in_order(finding for finding in found if finding.file == path) or tuple(found))
 
 
-@contextmanager
-def _locked(key: str) -> Iterator[None]:
-    """Hold the one lock of a file among all processes of this machine; the system frees it when a process dies."""
-    folder = airflow_home() / "dataforge" / "locks"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    name = hashlib.sha256(key.encode("utf-8")).hexdigest()[:32]
-    descriptor = os.open(folder / f"deploy-{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -359,22 +370,22 @@ def _make_folders(folder: Path, root: Path) -> None:
         raise _misplaced(folder, "a symbolic link leads out of the configs folder")
 
 
-def _reconcile(store: Store, root: Path, prefix: str) -> list[Revision]:
+def _reconcile(store: Store, folder: Path, key: str) -> list[Revision]:
     from dataforge.store import revisions
 
     def read(key: str) -> str | None:
         raw = _read(Path(key))
         return None if raw is None else raw.decode("utf-8", "surrogateescape")
 
-    settled = revisions.reconcile(store, read, prefix)
-    if prefix.endswith("/"):
-        _remove_left_overs(root)
+    settled = revisions.reconcile(store, read, key)
+    if settled:
+        _remove_left_overs(folder)
     return settled
 
 
-def _remove_left_overs(root: Path) -> None:
+def _remove_left_overs(folder: Path, *, recursive: bool = False) -> None:
     """Remove temporary files of deploys whose process is gone."""
-    for path in root.rglob(".*.json.*.tmp"):
+    for path in folder.rglob(".*.json.*.tmp") if recursive else folder.glob(".*.json.*.tmp"):
         process = path.name.split(".")[-3]
         if process.isdigit() and not Path(f"/proc/{process}").exists():
             with suppress(OSError):

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dataforge.authoring.base import Change
 from dataforge.authoring.editing import EditError, Operation, at, patch
 from dataforge.config.positions import escape
+from dataforge.gateway.redaction import masked
 
 
 def changes(before: Any, after: Any) -> tuple[Change, ...]:
@@ -66,6 +69,21 @@ def same(one: Any, other: Any) -> bool:
     return _key(one) == _key(other)
 
 
+def without_secrets(changed: Iterable[Change]) -> tuple[Change, ...]:
+    """Return changes to be shown and kept: what they took out of a config holds no secret."""
+
+    def hidden(value: Any, key: str) -> Any:
+        if isinstance(value, str):
+            return masked(f"{key}={value}").removeprefix(f"{key}=") if value else value
+        if isinstance(value, Mapping):
+            return {name: hidden(part, str(name)) for name, part in value.items()}
+        return [hidden(part, key) for part in value] if isinstance(value, list | tuple) else value
+
+    return tuple(
+        Change(one.op, one.pointer, hidden(one.before, one.pointer.rpartition("/")[2]), one.after) for one in changed
+    )
+
+
 def apply(config: Any, changed: Iterable[Change]) -> Any:
     """Return a copy with the changes made; EditError when a place is not there."""
     return patch(config, operations(changed))
@@ -94,11 +112,43 @@ def invert(changed: Iterable[Change]) -> tuple[Change, ...]:
 
 
 def text(before: str, after: str, name: str = "config.json") -> str:
-    """Return the difference of two texts as unified diff; "" when they are equal."""
+    """Return the difference of two texts as unified diff; "" when they are equal.
+
+    What an eye can't see, or takes for something else, stands as its number: see `visible`. Secrets that are taken out
+    show as ***.
+    """
     lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{name}", f"b/{name}"
+        visible(before).splitlines(keepends=True), visible(after).splitlines(keepends=True), f"a/{name}", f"b/{name}"
     )
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    shown = (line[:1] + masked(line[1:]) if line.startswith("-") else line for line in lines)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in shown)
+
+
+_ODD = re.compile(r"[^\n\t\x20-\x7e]")
+_WORD = re.compile(r"\w+")
+_LATIN = re.compile(r"[A-Za-z]")
+_LOOK_ALIKE = re.compile("[\u0370-\u03ff\u0400-\u052f\u0531-\u058f\u13a0-\u13ff\uff00-\uffef]")
+
+
+def visible(text: str) -> str:
+    """Return a text with \\uXXXX for characters that do not show, turn the direction of writing or end lines, and for
+    letters of other scripts in words with Latin ones, which look the same."""
+    if text.isascii():
+        return _ODD.sub(_number, text)
+
+    def hidden(match: re.Match[str]) -> str:
+        char = match.group()
+        return _number(match) if unicodedata.category(char) in ("Cf", "Cc", "Co", "Cs", "Cn", "Zl", "Zp") else char
+
+    def mixed(match: re.Match[str]) -> str:
+        word = match.group()
+        return _LOOK_ALIKE.sub(_number, word) if _LATIN.search(word) else word
+
+    return _WORD.sub(mixed, _ODD.sub(hidden, text))
+
+
+def _number(match: re.Match[str]) -> str:
+    return f"\\u{ord(match.group()):04x}"
 
 
 def in_words(changed: Iterable[Change]) -> list[str]:
@@ -117,5 +167,5 @@ def _words(change: Change) -> str:
 
 def short(value: Any, limit: int = 200) -> str:
     """Return a JSON value on one line, cut to `limit` characters."""
-    found = json.dumps(value, ensure_ascii=False, default=str)
+    found = visible(json.dumps(value, ensure_ascii=False, default=str))
     return found if len(found) <= limit else f"{found[: limit - 1]}…"

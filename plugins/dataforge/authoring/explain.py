@@ -47,6 +47,9 @@ class Explanation:
     polished: bool = False
     model: str = ""
     usage: Usage = field(default_factory=Usage)
+    prompt: str = ""
+    prompt_hash: str = ""
+    request_id: str = ""
 
 
 def explain(
@@ -81,6 +84,7 @@ def polish(
     model: str | None = None,
     actor: str = "",
     team: str = "",
+    use_cache: bool = True,
     on_text: OnText | None = None,
 ) -> Explanation:
     """Return an explanation, reworded by a model when there is one; ours when none answers or it leaves names out."""
@@ -89,14 +93,18 @@ def polish(
     prompt = prompts.build(
         "explain", "Reword the summary.", data={"summary": plain}, values={"answer_language": language}
     )
+    request = Request(
+        "explain", prompt.messages, model=model, max_tokens=400, actor=actor, team=team, use_cache=use_cache
+    )
     try:
-        done = gateway.complete(
-            Request("explain", prompt.messages, model=model, max_tokens=400, actor=actor, team=team), on_text
-        )
+        done = gateway.complete(request, on_text)
     except GatewayError:
         return Explanation(plain, plain, sql)
     text = done.text.strip()
-    return Explanation(text or plain, plain, sql, bool(text), f"{done.connection}/{done.model}", done.usage)
+    return Explanation(
+        text or plain, plain, sql, bool(text), f"{done.connection}/{done.model}", done.usage,
+        prompt.name, done.prompt_hash, request.request_id,
+    )  # fmt: skip
 
 
 def compiled(config: Config) -> str:

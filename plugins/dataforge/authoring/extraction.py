@@ -6,11 +6,11 @@ Nothing here guesses: what is ambiguous is left out, or marked as not `sure`, an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dataforge.authoring import schedules
 from dataforge.authoring.base import Extracted, ExtractedKind
-from dataforge.authoring.words import NAMES, STOPWORDS, names_in
+from dataforge.authoring.words import AND, GLUE, NAMES, STOPWORDS, begins_clause, names_in
 from dataforge.components.fields import NAME, check_table
 
 _QUOTE = "`\"'„“”‚‘’«»"
@@ -47,8 +47,9 @@ _DAG_ID = re.compile(
     rf"|\b(?:soll|sollte)\s+[{_QUOTE}]?(?P<f>[A-Za-z][\w.-]*\w)[{_QUOTE}]?\s+hei(?:ß|ss)en\b",
     re.I,
 )
+_TAG = rf"[{_QUOTE}]?[A-Za-z_][\w-]*[{_QUOTE}]?"
 _TAGS = re.compile(
-    rf"\b(?:tag(?:s|ged|ge)?|labels?|labell?ed|schlagw(?:ort|örter|orten)|getaggt)\b\s*(?:it\s+|them\s+)?(?:with|as|mit|als|by|:|=|are|is|should\s+be)?\s*(?:the\s+)?(?:tags?\s+)?(?P<names>{NAMES})",
+    rf"\b(?:tag(?:s|ged|ge)?|labels?|labell?ed|schlagw(?:ort|örter|orten|orte)|getaggt)\b\s*(?:it\s+|them\s+|the\s+(?:pipeline|dag|job)\s+)?(?:with|as|mit|als|by|:|=|are|is|should\s+be)?\s*(?:the\s+)?(?:tags?\s+)?(?P<names>{_TAG}(?:{AND}{_TAG})*)",
     re.I,
 )
 _OWNER = re.compile(
@@ -61,14 +62,18 @@ _DISPOSITIONS: tuple[tuple[str, str, str], ...] = (
         "merge",
         "scd2",
     ),
-    (r"delete[\s_-]+(?:and[\s_-]+)?(?:re)?-?insert", "merge", "delete_insert"),
     (
-        r"upsert(?:s|ed|ing)?|(?:keep|stay|hold|keeps)\b(?:[^.;]|\.(?=\w)){0,60}?\bin\s+sync|merg(?:e|es|ed|ing)|insert\s+or\s+update|update\s+or\s+insert|updat(?:e|ing)\s+(?:the\s+)?(?:existing|known|changed)|(?:existing|known)\s+(?:rows|records|ones|orders|customers|entries)\s+(?:are\s+|get\s+|should\s+be\s+|must\s+be\s+)?(?:updated|overwritten|brought)|bring(?:s|ing)?\s+\w+(?:\s+\w+)?\s+up\s+to\s+date|zusammenführen|einmischen|(?:bestehende|vorhandene|bekannte|geänderte)\s+(?:zeilen|sätze|datensätze|einträge|\w+)\s+(?:werden\s+|sollen\s+)?(?:aktualisier\w*|überschr\w+)|aktualisier(?:en|t)\s+(?:oder|und)\s+(?:einfüg|ergänz|neu)\w*|abgleichen",
+        r"delete[\s_-]+(?:and[\s_-]+)?(?:re)?-?insert|(?:delet|remov)\w*\s+(?:the\s+|all\s+|its\s+|their\s+)*(?:old|existing|previous|earlier)\s+\w+(?:\s+first)?\s*,?\s*(?:and\s+|then\s+)+(?:re-?)?insert\w*|(?:alte[nr]?|bestehende[nr]?|vorhandene[nr]?)\s+\w+\s+(?:zuerst\s+)?löschen\s+und\s+(?:die\s+)?(?:neue[nr]?\s+)?(?:\w+\s+)?einfügen",
+        "merge",
+        "delete_insert",
+    ),
+    (
+        r"upsert(?:s|ed|ing)?|(?:keep|stay|hold|keeps)\b(?:[^.;]|\.(?=\w)){0,60}?\bin\s+sync|merg(?:e|es|ed|ing)|insert\s+or\s+update|update\s+or\s+insert|updat(?:e|ing)\s+(?:the\s+)?(?:existing|known|changed)|(?:existing|known)\s+(?:rows|records|ones|orders|customers|entries)\s+(?:are\s+|get\s+|should\s+be\s+|must\s+be\s+)?(?:updated|overwritten|brought)|bring(?:s|ing)?\s+\w+(?:\s+\w+)?\s+up\s+to\s+date|zusammenführen|einmischen|(?:bestehende|vorhandene|bekannte|geänderte)\s+(?:zeilen|sätze|datensätze|einträge|\w+)\s+(?:werden\s+|sollen\s+)?(?:aktualisier\w*|überschr\w+)|aktualisier(?:en|t)\s+(?:oder|und|bzw\.?|beziehungsweise)\s+(?:neue?\s+)?(?:einfüg|ergänz|neu|anleg|hinzufüg|anhäng)\w*|(?:anhand|über)\s+(?:von\s+|der\s+|des\s+|die\s+)?\w+\s+(?:aktualisier\w+|abgleichen)|abgleichen",
         "merge",
         "",
     ),
     (
-        r"append(?:s|ed|ing)?|(?:just|only|simply|always)\s+add(?:s|ed|ing)?|(?:stick|put|tack|stuck|added?)\s+[^.;]{0,40}?\b(?:to|at|on|onto)\s+the\s+end|never\s+(?:delete|remove|lose|overwrite)\s+(?:any\s+|the\s+)?(?:old|existing|earlier)|hinten\s+(?:dran|anhängen)|add(?:s|ed|ing)?\s+(?:the\s+)?(?:new\s+|fresh\s+|all\s+)?(?:rows|records|data|them|it|lines)\s+to|add(?:ed)?\s+to\s+the\s+end|pile\s+up|anhäng\w*|anfüg\w*|angehängt|hinzufüg\w*|hinzugefügt|dran(?:hängen|gehängt)|hänge?\s+\w+(?:\s+\w+)?\s+an\b|fortschreib\w*",
+        r"append(?:s|ed|ing)?|(?:just|only|simply|always)\s+add(?:s|ed|ing)?|(?:stick|put|tack|stuck|added?)\s+[^.;]{0,40}?\b(?:to|at|on|onto)\s+the\s+end|never\s+(?:delete|remove|lose|overwrite)\s+(?:any\s+|the\s+)?(?:old|existing|earlier)|hinten\s+(?:dran|anhängen)|add(?:s|ed|ing)?\s+(?:the\s+)?(?:new\s+|fresh\s+|all\s+)?(?:rows|records|data|them|it|lines)\s+to|add(?:ed)?\s+to\s+the\s+end|add(?:s|ed|ing)?\s+(?:\w+\s+)?to\s+(?:what(?:'s|\s+is)|the\s+ones|those)\s+(?:already\s+)?(?:there|in\s+it|loaded|stored)|(?:keep|leav)\w*\s+what(?:'s|\s+is)\s+(?:already\s+)?there|pile\s+up|anhäng\w*|anfüg\w*|angehängt|hinzufüg\w*|hinzugefügt|dran(?:hängen|gehängt)|hänge?n?\b(?:[^.;]|\.(?=\w)){0,90}?\ban(?=\s*(?:[,.;]|$))|hänge?\s+\w+(?:\s+\w+)?\s+an\b|fortschreib\w*",
         "append",
         "",
     ),
@@ -83,7 +88,11 @@ _KEYS = re.compile(
     re.I,
 )
 _MERGE_BY = re.compile(
-    rf"\b(?:upsert(?:s|ed|ing)?|merg(?:e|es|ed|ing)|insert\s+or\s+update|scd[\s-]*(?:type\s*)?2|history|zusammenführen|abgleichen|aktualisier\w+|einmischen)\b[^.;]{{0,60}}?\b(?:by|on|using|via|per|based\s+on|über|anhand(?:\s+(?:von|der|des))?|nach|per)\s+(?:the\s+|its\s+|their\s+|der\s+|die\s+|primary\s+key\s+|key\s+|column\s+|spalte\s+|schlüssel\s+)*(?P<names>{NAMES})",
+    rf"\b(?:upsert(?:s|ed|ing)?|merg(?:e|es|ed|ing)|sync\w*|insert\s+or\s+update|scd[\s-]*(?:type\s*)?2|type[\s-]*(?:2|ii)|changing\s+dimensions?|history|zusammenführen|abgleichen|aktualisier\w+|einmischen)\b(?:[^.;]|\.(?=\w)){{0,60}}?\b(?:by|on|using|via|per|based\s+on|über|anhand(?:\s+(?:von|der|des))?|nach|per)\s+(?:the\s+|its\s+|their\s+|der\s+|die\s+|primary\s+key\s+|key\s+|column\s+|spalte\s+|schlüssel\s+)*(?P<names>{NAMES})",
+    re.I,
+)
+_BY_MERGE = re.compile(
+    rf"\b(?:by|on|over|über|anhand(?:\s+(?:von|der|des))?|nach|per)\s+(?:the\s+|der\s+|die\s+|spalte\s+|column\s+|schlüssel\s+|key\s+)*(?P<names>{NAMES})\s+(?:upsert\w*|merge[nd]?\b|aktualisier\w+|zusammenführ\w+|abgleich\w+|abgegl\w+|einmisch\w+)",
     re.I,
 )
 _IDENTIFIES = re.compile(
@@ -102,6 +111,19 @@ _CURSOR_AFTER = re.compile(
     rf"[{_QUOTE}]?\b(?P<name>[A-Za-z]\w*)[{_QUOTE}]?\s+(?:as\s+(?:the\s+|a\s+|its\s+)?(?:cursor|watermark|high[- ]water[- ]mark)|is\s+(?:the|our)\s+(?:cursor|watermark)|als\s+(?:cursor|wasserzeichen))\b",
     re.I,
 )
+_NEWER_THAN = re.compile(
+    rf"\b(?:newer|later|greater|higher|younger|neuer|später|größer|jünger)\s+(?:than|als)\s+(?:the\s+|der\s+|die\s+|das\s+)?(?:last|latest|highest|greatest|previous|newest|maximum|max|letzte[rnsm]?|höchste[rnsm]?|größte[rnsm]?)\s+(?:seen\s+|known\s+|loaded\s+|stored\s+|geladene[rnsm]?\s+|bekannte[rnsm]?\s+)?(?P<name>[{_QUOTE}]?[A-Za-z_]\w*[{_QUOTE}]?)",
+    re.I,
+)
+_FOR_EACH = re.compile(
+    rf"\b(?:for\s+(?:each|every)|per|of\s+each|je|pro|für\s+jede[nrs]?)\s+(?P<name>[{_QUOTE}]?[A-Za-z]\w*_\w+[{_QUOTE}]?)(?=[^.;]{{0,80}}\b(?:delet|remov|lösch))",
+    re.I,
+)
+_CURSOR_BRACKETED = re.compile(
+    rf"\b(?:new|changed|newer|updated|modified|neue[nrs]?|geänderte[nrs]?|aktualisierte[nrs]?)\s+(?:\w+\s+){{1,6}}\((?:by\s+|via\s+|über\s+|column\s+|field\s+|see\s+|nach\s+|spalte\s+|siehe\s+)?(?P<name>[{_QUOTE}]?[A-Za-z]\w*_\w+[{_QUOTE}]?)\)",
+    re.I,
+)
+_SINCE_LAST = re.compile(r"\b(?:last|previous|letzte[nm]?|vorige[nm]?)\s+(?:run|load|time|go|lauf|mal|laden)\b", re.I)
 _LOOKBACK = re.compile(
     r"\b(?:look(?:ing|s)?[\s-]?back|overlap(?:ping)?|überlappung|rückblick|reread(?:ing)?|re-read(?:ing)?|late\s+(?:arriving\s+)?(?:records|rows|data))\b[^.;]{0,30}?\b(?P<n>\d+)\s*(?P<unit>minutes?|min|hours?|h|days?|d|minuten?|stunden?|tage?n?|weeks?|wochen?)\b"
     r"|\b(?P<n2>\d+)[\s-]*(?P<unit2>minutes?|min|hours?|h|days?|d|minuten?|stunden?|tage?n?|weeks?|wochen?)[\s-]+(?:of\s+)?(?:look[\s-]?back|overlap|überlappung|rückblick)\b",
@@ -124,12 +146,14 @@ _RETRIES = re.compile(
     re.I,
 )
 _RETRY_DELAY = re.compile(
-    r"\b(?:wait(?:ing)?|delay(?:\s+of)?|pause|every|with|after|im\s+abstand\s+von|warte(?:n|zeit)?)\s+(?:of\s+)?(?P<n>\d+)\s*(?P<unit>s|sec(?:ond)?s?|m|min(?:ute)?s?|minuten?|sekunden?|h|hours?|stunden?)\b[^.;]{0,25}\b(?:between|apart|zwischen|retr(?:y|ies)|tries|versuche)",
+    r"\b(?:wait(?:ing)?|delay(?:\s+of)?|pause|with|after|im\s+abstand\s+von|warte(?:n|zeit)?)\s+(?:of\s+)?(?P<n>\d+)\s*(?P<unit>s|sec(?:ond)?s?|m|min(?:ute)?s?|minuten?|sekunden?|h|hours?|stunden?)\b[^.;]{0,25}\b(?:in\s+between|between\s+(?:the\s+|two\s+)?(?:re)?tr|apart|zwischen\s+(?:den\s+)?(?:versuch|wieder)|retr(?:y|ies)|tries|versuche)",
     re.I,
 )
 _DELIMITERS = (
     (r"semi-?colons?(?:[\s-]+(?:separated|delimited|as\s+(?:the\s+)?(?:delimiter|separator)))?|semikolons?|strichpunkt\w*", ";"),
     (r"tab(?:ulator)?s?[\s-]*(?:separated|delimited|getrennt\w*)|separated\s+by\s+tabs?|tabulator\w*|\btsv\b", "\t"),
+    (r"(?:delimiter|separator|trennzeichen|separated\s+by|getrennt\s+durch)\s*(?:is|ist|=|:)?\s*[`\"'„]?;(?=\W)", ";"),
+    (r"(?:delimiter|separator|trennzeichen|separated\s+by|getrennt\s+durch)\s*(?:is|ist|=|:)?\s*[`\"'„]?\|(?=\W)", "|"),
     (r"pipes?[\s-]*(?:separated|delimited|getrennt\w*|characters?)|separated\s+by\s+pipes?", "|"),
 )  # fmt: skip
 _ENCODING = re.compile(
@@ -144,17 +168,17 @@ _CATCHUP = re.compile(
     re.I,
 )
 _NO_CATCHUP = re.compile(
-    r"\b(?:no|without|don'?t|do\s+not|kein(?:e|en)?|nicht|ohne)\s+(?:a\s+)?(?:catch[\s-]?up|backfill\w*|nachhol\w*)",
+    r"\bcatch[\s-]?up\s*(?:is\s+|=\s*|:\s*)?(?:off|false|disabled|no|aus)\b|\b(?:no|not|without|don'?t|do\s+not|kein(?:e|en)?|nicht|ohne)\s+(?:a\s+)?(?:catch(?:ing)?[\s-]?up|backfill\w*|nachhol\w*)",
     re.I,
 )
-_SOURCE_WORDS = r"from|(?:rows|records|content|lines)\s+of|(?:zeilen|daten)\s+(?:aus|von)|out\s+of|read(?:s|ing)?|load(?:s|ing)?|fetch(?:es|ing)?|pull(?:s|ing)?|extract(?:s|ing)?|take(?:s)?|import(?:s|ing)?|get(?:s|ting)?|copy|copies|ingest(?:s|ing)?|grab|query|source|aus|von|vom|lies|lese?n?|lade[nt]?|hole?n?|kopiere?n?|quelle|nimm|zieh\w*|importiere?n?|export"
-_TARGET_WORDS = r"into|to|onto|write(?:s)?|writing|store(?:s|d)?|sav(?:e|es|ing)|land(?:s)?|in|put|dump(?:s)?|destination|target|as|nach|ins|in\s+die|in\s+der|in\s+das|schreib\w*|speicher\w*|ablegen|ziel|als|zu|zur|zum|deliver|publish|replace|overwrite|fill|update|refresh|append|upsert|ersetze?|überschreibe?|befülle?"
+_SOURCE_WORDS = r"from|sync(?:s|hroni[sz]e\w*)?|(?:rows|records|content|lines)\s+of|(?:zeilen|daten)\s+(?:aus|von)|out\s+of|read(?:s|ing)?|load(?:s|ing)?|fetch(?:es|ing)?|pull(?:s|ing)?|extract(?:s|ing)?|take(?:s)?|import(?:s|ing)?|get(?:s|ting)?|copy|copies|ingest(?:s|ing)?|grab|query|source|aus|von|vom|lies|lese?n?|lade[nt]?|hole?n?|kopiere?n?|quelle|nimm|zieh\w*|importiere?n?|export"
+_TARGET_WORDS = r"into|to|onto|write(?:s)?|writing|store(?:s|d)?|sav(?:e|es|ing)|land(?:s)?|in|put|dump(?:s)?|destination|target|as|nach|ins|in\s+die|in\s+der|in\s+das|schreib\w*|speicher\w*|ablegen|ziel|als|zu|zur|zum|deliver|publish|replace|overwrite|fill|update|refresh|rebuild|append|upsert|ersetze?|überschreibe?|befülle?"
 _ROLE = re.compile(rf"\b(?:(?P<source>{_SOURCE_WORDS})|(?P<destination>{_TARGET_WORDS}))\b", re.I)
 _TYPES: tuple[tuple[str, str, str], ...] = (
     (r"postgres(?:ql)?|pg\b", "postgres", ""),
     (r"duck-?db", "duckdb", "destination"),
     (r"parquet", "parquet", ""),
-    (r"csv|excel-export|comma[- ]separated", "csv", ""),
+    (r"csvs?|excel-export|comma[- ]separated", "csv", ""),
     (r"nd-?json|json\s?lines|jsonl|newline[- ]delimited\s+json", "ndjson", ""),
     (r"rest(?:ful)?[\s-]+(?:api|service|endpoint|schnittstelle)|(?:web|http|json)[\s-]*(?:api|service|schnittstelle|endpoint)|api|endpoint|webhook", "http", "source"),
     (r"mysql|mariadb|sql\s?server|mssql|snowflake|sqlite|oracle", "sql", ""),
@@ -162,14 +186,20 @@ _TYPES: tuple[tuple[str, str, str], ...] = (
 )  # fmt: skip
 
 
-def extract(text: str, connections: Iterable[str] = ()) -> tuple[Extracted, ...]:
-    """Return all values that a request states, in order of their places; `connections` are the ids that exist."""
+def extract(text: str, connections: Iterable[str] | Mapping[str, str] = ()) -> tuple[Extracted, ...]:
+    """Return all values that a request states, in order of their places.
+
+    `connections` are the ids that exist, with their types where these are known.
+    """
+    types = connections if isinstance(connections, Mapping) else {}
     connections = tuple(connections)
-    found: list[Extracted] = schedules.find(text)
+    queries = [*_queries(text)]
+    text = without(text, queries)
+    found: list[Extracted] = [*queries, *schedules.find(text)]
     found += _addresses(text)
     found += _identity(text)
     found += _connections(text, connections, found)
-    found += _tables(text, found, connections)
+    found += _tables(text, found, connections, types)
     found += _types(text, found)
     found += _dispositions(text)
     found += _keys(text, [str(one.value) for one in found if one.kind in ("connection", "table", "component")])
@@ -181,8 +211,61 @@ def extract(text: str, connections: Iterable[str] = ()) -> tuple[Extracted, ...]
         if one.kind not in ("primary_key", "cursor")
         or not any(one.start < end and start < one.end for start, end in places)
     ]
+    whole = [str(one.value) for one in found if one.kind == "path" and "://" in str(one.value)]
+    found = [
+        one
+        for one in found
+        if one.kind != "path" or not any(path.endswith(f"/{one.value}") and path != one.value for path in whole)
+    ]
+    said = [
+        (one.start, one.end) for one in found if one.kind == "text" and one.role in ("pagination", "records", "query")
+    ]
+    pages = [(one.start, one.end) for one in found if one.role == "pagination"]
+    found = [one for one in found if one.role != "limit" or not any(s <= one.start < e for s, e in pages)]
+    found = [one for one in found if one.kind != "table" or not any(s <= one.start and one.end <= e for s, e in said)]
     once = {(one.kind, one.start, one.end, one.role): one for one in reversed(found)}
     return tuple(sorted(once.values(), key=lambda one: (one.start, one.end, one.kind)))
+
+
+_SELECT = re.compile(r"\bselect\s[^;\n]+?\sfrom\s+[\w.\"]+[^;\n]*", re.I)
+_PLACE_BEHIND = re.compile(r"\s+(?:on|in|from|against|via|over|aus|über|auf)\s+(?:the\s+)?[\w-]+\s*$", re.I)
+_QUERY_ENDS = re.compile(
+    r"\s*[—–`]|\s+-\s+|\.(?=\s|$)|\s*,?\s+(?:and|then|und|dann)\s+(?:then\s+)?(?:put|write|load|store|save|send|append|replace|upsert|merge|fill|schreib\w*|lade|speicher\w*|leg\w*)\b|\s+(?:into|nach)\s",
+    re.I,
+)
+
+
+def _queries(text: str) -> Iterator[Extracted]:
+    """Yield a SELECT that a request gives word for word."""
+    if (match := _SELECT.search(text)) is None:
+        return
+    value = match.group()
+    if stop := _QUERY_ENDS.search(value):
+        value = value[: stop.start()]
+    value = value.rstrip(" ,.\"'`")
+    from sqlglot import exp, parse_one
+    from sqlglot.errors import SqlglotError
+
+    for _ in range(3):
+        try:
+            tree = parse_one(value)
+        except SqlglotError:
+            tree = None
+        if isinstance(tree, exp.Select):
+            yield Extracted(value, "text", match.start(), match.start() + len(value), "query")
+            return
+        shorter = _PLACE_BEHIND.sub("", value)
+        if shorter == value:
+            return
+        value = shorter
+
+
+def without(text: str, found: Iterable[Extracted]) -> str:
+    """Return a text with the queries in it blanked out; all else stays in its place."""
+    for one in found:
+        if one.role == "query":
+            text = text[: one.start] + " " * (one.end - one.start) + text[one.end :]
+    return text
 
 
 def of(
@@ -205,6 +288,12 @@ def role_at(text: str, start: int) -> str:
     """Return "source" or "destination" by the nearest word before a place that says which; "" when none does."""
     sentence = max(text.rfind(mark, 0, start) for mark in (". ", ";", "\n", "! ", "? "))
     before = text[max(sentence + 1, start - 90) : start]
+    if re.search(r"\b(?:an|nach|into|onto)\s+(?:the\s+|die\s+|das\s+|der\s+|den\s+)?$", before, re.I):
+        return "destination"
+    if re.search(
+        r"\b(?:sync\w*|in\s+sync|abgleich\w*|gleiche)\b[^.;]*\b(?:with|to|mit)\s+(?:the\s+|der\s+)?$", before, re.I
+    ):
+        return "destination"
     nearest, last = "", ""
     for match in _ROLE.finditer(before):
         word = match.group().lower()
@@ -213,7 +302,7 @@ def role_at(text: str, start: int) -> str:
         if word in ("load", "loads", "loading", "lade", "laden", "ladet", "export") and nearest:
             continue
         if word == "to" and re.search(
-            r"\b(?:want|wants|need|needs|have|has|had|like|going|able|is|ought|try|how|used)\s+$",
+            r"\b(?:according|compared|compare|belong\w*|relat\w+|similar|due|up|next|equal|want|wants|need|needs|have|has|had|like|going|able|is|ought|try|how|used)\s+$",
             before[: match.start()],
             re.I,
         ):
@@ -289,7 +378,9 @@ _NO_CONNECTION = frozenset(
 )
 
 
-def _tables(text: str, found: Sequence[Extracted], known: Sequence[str]) -> Iterator[Extracted]:
+def _tables(
+    text: str, found: Sequence[Extracted], known: Sequence[str], types: Mapping[str, str]
+) -> Iterator[Extracted]:
     taken = [(one.start, one.end) for one in found if one.kind in ("path", "url", "endpoint", "connection")]
     seen: set[int] = set()
     for match in _LONG_TABLE.finditer(text):
@@ -303,7 +394,9 @@ def _tables(text: str, found: Sequence[Extracted], known: Sequence[str]) -> Iter
         before = text[max(0, match.start() - 30) : match.start()].lower()
         if any(start < match.end() and match.start() < end for start, end in taken):
             continue
-        if last in _NOT_TABLES or re.search(_DOTTED, before):
+        if re.match(r"\s*=\s*\w+\.\w", text[match.end() :]) or re.search(r"\w\.\w+\s*=\s*$", text[: match.start()]):
+            continue  # columns of a join
+        if last in _NOT_TABLES or (re.search(_DOTTED, before) and not _of_database(before, known)):
             continue
         try:
             check_table(value)
@@ -317,7 +410,7 @@ def _tables(text: str, found: Sequence[Extracted], known: Sequence[str]) -> Iter
             yield Extracted(rest, "table", match.start(1) + len(first) + 1, match.end(1), role)
         else:
             yield Extracted(value, "table", *match.span(1), role)
-    yield from _bare_tables(text, taken, seen, known)
+    yield from _bare_tables(text, taken, seen, known, types)
     for match in (*_NAMED_TABLE.finditer(text), *_TABLE_NAMED.finditer(text)):
         value, span = match["name"], match.span("name")
         if span[0] in seen or value.lower() in STOPWORDS or value.lower() in _NO_TABLE_NAMES:
@@ -330,12 +423,34 @@ def _tables(text: str, found: Sequence[Extracted], known: Sequence[str]) -> Iter
         yield Extracted(value, "table", *span, role_at(text, span[0]))
 
 
+def _holds_tables(name: str, types: Mapping[str, str]) -> bool:
+    """Return whether a connection leads to a database, by its type or, where that is not known, by its name."""
+    if name in types:
+        return types[name] not in ("http", "https", "aws", "s3", "google_cloud_platform", "wasb", "fs", "file")
+    return re.search(r"api|http|s3|bucket|service", name, re.I) is None and name.lower() not in _PLAIN_WORDS
+
+
+def _may_be_table(text: str, value: str, span: tuple[int, int], seen: set[int]) -> bool:
+    """Return whether a word beside a connection is a table's name, and not what should be done."""
+    low = value.lower()
+    if low in GLUE or (re.search(r"(?:ed|ing|ly)$", low) and "_" not in low) or span[0] in seen:
+        return False
+    if (
+        re.match(r"(?:en|t)\b", low[-2:])
+        and re.search(r"\s$", text[: span[0]])
+        and re.match(r"\s*(?:[,.;]|$)", text[span[1] :])
+    ):
+        return value[0].isupper() or "_" in value  # a German verb at the end
+    return re.match(r"\s+(?:by|on|up|out|off|down|over)\b", text[span[1] :], re.I) is None
+
+
 def _bare_tables(
-    text: str, taken: Sequence[tuple[int, int]], seen: set[int], known: Sequence[str]
+    text: str, taken: Sequence[tuple[int, int]], seen: set[int], known: Sequence[str], types: Mapping[str, str]
 ) -> Iterator[Extracted]:
     """Yield names that stand beside a database as a table does: "into duckdb orders", "append to orders in duckdb"."""
     places = "|".join(["duck-?db", r"postgres(?:ql)?", *map(re.escape, sorted(known, key=len, reverse=True))])
     name = rf"[{_QUOTE}]?(?P<name>[A-Za-z_]\w*)[{_QUOTE}]?"
+    bases = "|".join(map(re.escape, sorted((one for one in known if _holds_tables(one, types)), key=len, reverse=True)))
     before = re.compile(
         rf"(?<!\w)(?:into|to|onto|in|of|replac\w+|overwrit\w+|fill|land\w*|both|nach|an|und|and|->|→)\s+(?:the\s+|both\s+in\s+)?(?:{places})\s+(?:table\s+)?{name}(?!\s*[/.]\w)",
         re.I,
@@ -344,9 +459,20 @@ def _bare_tables(
         rf"\b(?:into|to|onto|replac\w+|overwrit\w+|fill|as|an|nach)\s+(?:the\s+|table\s+)*{name}\s+(?:in|of|on|\(|mit)\s*(?:the\s+)?(?:{places})\b",
         re.I,
     )
-    for pattern in (before, after):
+    beside = re.compile(
+        rf"(?<![\w.])(?:(?:{bases})(?:'s)?\s+(?:table\s+|tabelle\s+)?{name}(?!\s*[/.]\w)(?!\w)|(?:{bases})\s*\(\s*(?:table\s+|tabelle\s+)?(?P<inside>[A-Za-z]\w*)\s*\))",
+        re.I,
+    )
+    ahead = re.compile(
+        rf"\b(?:cop(?:y|ies)|loads?|moves?|takes?|brings?|syncs?|pulls?|reads?|exports?|imports?|transfers?|ingests?|fetch(?:es)?|gets?|kopiere\w*|lade|übertrage\w*|hole|importiere|exportiere)\s+(?:the\s+|all\s+|table\s+|die\s+|tabelle\s+)*{name}\s+(?:table\s+)?(?:from|out\s+of|aus|von)\s+(?:the\s+|der\s+)?(?:{bases})(?![\w.]|\s*[.(]\s*\w|\s+(?:table\s+)?[a-z]\w*\.[a-z])",
+        re.I,
+    )
+    for pattern in (before, after, *((beside, ahead) if bases else ())):
         for match in pattern.finditer(text):
-            span, value = match.span("name"), match["name"]
+            group = "inside" if pattern is beside and match["inside"] else "name"
+            span, value = match.span(group), match[group]
+            if pattern in (beside, ahead) and not _may_be_table(text, value, span, seen):
+                continue
             if (
                 span[0] in seen
                 or value.lower() in STOPWORDS | _NO_TABLE_NAMES
@@ -362,12 +488,21 @@ def _bare_tables(
             if any(start < span[1] and span[0] < end for start, end in taken):
                 continue
             seen.add(span[0])
-            yield Extracted(value, "table", *span, "destination")
+            role = "source" if pattern is ahead else "destination"
+            if pattern is beside or (pattern is before and re.match(r"(?:and|und|both|an?d?)\b", match.group(), re.I)):
+                role = role_at(text, match.start())
+            yield Extracted(value, "table", span[0], span[1], role)
+
+
+def _of_database(before: str, known: Sequence[str]) -> bool:
+    """Return whether a name follows a connection: "in warehouse under sales.orders"."""
+    lead = re.search(r"([\w-]+)\s+(?:unter|under|in|as|als)\s+[`\"']?$", before)
+    return lead is not None and lead[1] in {name.lower() for name in known if not name.endswith("api")}
 
 
 _DOTTED = r"(?:records?|under|path|inside|pfad|unter|key|below|within|token\s+in|link\s+in|list|liste|page)\s+(?:is\s+|are\s+|at\s+|in\s+|steht\s+|[`\"'])*$"
 _RECORDS = re.compile(
-    rf"\b(?:records?|list|liste|items|rows|entries|data|daten|einträge|datensätze|array|results?)\s+(?:of\s+\w+\s+)?(?:is\s+|are\s+|steht\s+|stehen\s+|liegt\s+|liegen\s+|sit\s+|live\s+|comes?\s+)?(?:under|in|inside|unter|at|below|within)\s+(?:the\s+key\s+|the\s+list\s+|key\s+|dem\s+schlüssel\s+)?[{_QUOTE}]?(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)[{_QUOTE}]?",
+    rf"\b(?:records?|lists?|liste|items|rows|entries|data|daten|einträge|datensätze|array|results?)\s+(?:of\s+\w+\s+)?(?:is\s+|are\s+|steht\s+|stehen\s+|liegt\s+|liegen\s+|sit\s+|live\s+|comes?\s+)?(?:under|in|inside|unter|at|below|within)\s+(?:the\s+key\s+|the\s+list\s+|key\s+|dem\s+schlüssel\s+)?[{_QUOTE}]?(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)[{_QUOTE}]?",
     re.I,
 )
 _SITS = re.compile(
@@ -422,14 +557,18 @@ def _dispositions(text: str) -> Iterator[Extracted]:
 
 def _keys(text: str, taken: Iterable[str] = ()) -> Iterator[Extracted]:
     primary = False
-    for pattern in (_KEYS, _MERGE_BY):
+    for pattern in (_KEYS, _MERGE_BY, _BY_MERGE):
         for match in pattern.finditer(text):
             names = names_in(match["names"])
+            if len(names) > 1 and begins_clause(text, names[-1], match.end("names")):
+                names.pop()
             if names and not primary:
                 primary = True
                 yield Extracted(tuple(names), "primary_key", *match.span("names"), "destination")
     if not primary and (named := _IDENTIFIES.search(text)) and (found := names_in(named["names"], tail=True)):
         yield Extracted(tuple(found), "primary_key", *named.span("names"), "destination")
+    if not primary and (batch := _FOR_EACH.search(text)):
+        yield Extracted((_clean(batch["name"]),), "primary_key", *batch.span("name"), "merge_key")
     if cursor := _cursor(text, taken):
         yield cursor
     if late := _LOOKBACK.search(text):
@@ -440,7 +579,7 @@ def _keys(text: str, taken: Iterable[str] = ()) -> Iterator[Extracted]:
 def _cursor(text: str, taken: Iterable[str]) -> Extracted | None:
     """Return the column by which a request wants to read new records only."""
     reserved = {name.lower() for name in taken}
-    for match in _CURSOR_AFTER.finditer(text):
+    for match in (*_CURSOR_AFTER.finditer(text), *_NEWER_THAN.finditer(text), *_CURSOR_BRACKETED.finditer(text)):
         if (name := _clean(match["name"])).lower() not in STOPWORDS | reserved:
             return Extracted(name, "cursor", *match.span("name"), "source")
     for lead in _INCREMENTAL.finditer(text):
@@ -448,6 +587,11 @@ def _cursor(text: str, taken: Iterable[str]) -> Extracted | None:
             len(text) if (stop := re.search(r"[;!?\n]|\.\s", text[lead.end() :])) is None else lead.end() + stop.start()
         )
         explicit = re.match(r"incr|inkr|cursor|water|high|only|nur|since|seit|delta", lead.group(), re.I)
+        explicit = (
+            explicit
+            or re.match(r"\s+(?:only|nur)\b", text[lead.end() :], re.I)
+            or _SINCE_LAST.search(text, lead.start(), min(end, lead.end() + 25))
+        )
         for match in _CURSOR.finditer(text, max(lead.start(), lead.end() - 8), min(end, lead.end() + 110)):
             name = _clean(match["name"])
             if name.lower() in STOPWORDS or name.lower() in reserved:
@@ -465,7 +609,7 @@ def _cursor(text: str, taken: Iterable[str]) -> Extracted | None:
 
 
 _TIMELY = re.compile(
-    r"_(?:at|on|ts|date|time|datum|am|zeit|seq|no)$|updated|modified|changed|created|timestamp|geaendert|geändert|^id$|seq|version",
+    r"_(?:at|on|ts|date|time|datum|am|zeit|seq|no)$|updated|modified|changed|created|timestamp|geaendert|geändert|^id$|seq|version|zeit|datum|stamp|erstellt",
     re.I,
 )
 
@@ -483,7 +627,7 @@ def _identity(text: str) -> Iterator[Extracted]:
             break
     for match in _TAGS.finditer(text):
         start = match.start("names")
-        for name in names_in(match["names"], plain=True):
+        for name in names_in(match["names"], plain=True, also=_RHYTHMS):
             at = text.find(name, start)
             yield Extracted(name, "tag", at, at + len(name))
     if owner := _OWNER.search(text):
@@ -492,6 +636,37 @@ def _identity(text: str) -> Iterator[Extracted]:
             yield Extracted(
                 match["a"].rstrip("."), "owner", match.start("a"), match.start("a") + len(match["a"].rstrip("."))
             )
+
+
+_NO_HEADER = re.compile(
+    r"\b(?:no|without(?:\s+an?)?|has\s+no|ohne|keine)\s+(?:header(?:\s+(?:row|line))?|kopfzeile|column\s+names|überschrift(?:en)?)\b",
+    re.I,
+)
+_DELETE_FLAG = re.compile(
+    r"\b(?:delet|remov)\w*\s+(?:the\s+|all\s+|those\s+)?(?:rows|records|ones|entries)\s+(?:where|with|flagged|marked|whose)\s+(?:as\s+)?(?P<a>(?:is_|was_)?[A-Za-z]*(?:delet|remov|gelöscht|inactiv|cancel)\w*)(?:\s+(?:is\s+)?(?:set|true|on))?"
+    r"|\b(?:rows|records|ones|entries|zeilen)\s+(?:flagged|marked|markiert|mit|with|where)\s+(?:as\s+|durch\s+|als\s+)?(?P<b>(?:is_|was_|ist_)[A-Za-z]\w*)(?:\s+(?:is\s+)?(?:set|true))?\s+(?:must|should|are|have\s+to|shall|sollen|müssen|werden)\s+(?:to\s+)?(?:be\s+|auch\s+|dort\s+)*(?:disappear|vanish|deleted|removed|go|verschwinden|gelöscht)",
+    re.I,
+)
+_FREEZE = re.compile(
+    r"\b(?:new|additional|unknown|further|changed|extra)\s+(?:or\s+\w+\s+)?columns?\b[^.;,]{0,40}?\b(?:fail\w*|stop\w*|abort\w*|refus\w*|reject\w*|not\s+allowed|error)\b"
+    r"|\b(?:fail|stop|abort)\w*\s+(?:if|when|on)\s+(?:there\s+(?:is|are)\s+)?(?:an?\s+)?(?:new|additional|unknown|changed|extra)\s+columns?\b"
+    r"|\b(?:schema|columns?|structure)\s+(?:is|are|must|should|stays?|remains?)\s+(?:be\s+|stay\s+)?(?:frozen|fixed)\b|\bfreeze\s+(?:the\s+)?(?:schema|columns|structure)\b"
+    r"|\b(?:neue|zusätzliche|unbekannte|geänderte)\s+spalten\b[^.;,]{0,40}?\b(?:fehler\w*|abbruch|abbrechen|fehlschlagen|scheitern|verboten|nicht\s+erlaubt)\b",
+    re.I,
+)
+_ASIDE = r"(?:dead[\s-]?letters?|set\s+(?:\w+\s+){0,3}aside|aside|quarantin\w+|aussortier\w*|beiseite\w*|reject\w*)"
+_SHARE = r"(?:at\s+most|no\s+more\s+than|up\s+to|maximum|max|höchstens|maximal|bis\s+zu)\s+"
+_DEAD_SHARE = re.compile(
+    rf"\b{_ASIDE}\b[^.;]{{0,40}}?\b{_SHARE}(?P<a>\d+(?:[.,]\d+)?)\s*(?:%|percent|prozent)"
+    rf"|\b{_SHARE}(?P<b>\d+(?:[.,]\d+)?)\s*(?:%|percent|prozent)[^.;]{{0,40}}?\b{_ASIDE}\b",
+    re.I,
+)
+_PARAM = re.compile(
+    rf"\b(?:parameter|param)\s+(?:called\s+|named\s+|namens\s+)?[{_QUOTE}]?(?P<name>[A-Za-z_]\w*)[{_QUOTE}]?(?:\s*[,(]?\s*(?:(?:with\s+(?:the\s+)?)?default(?:s|ing)?(?:\s+value)?(?:\s+(?:is|to|of))?|standard(?:wert)?(?:\s+ist)?|vorgabe)\s*[:=]?\s*(?P<value>[{_QUOTE}][^{_QUOTE}]*[{_QUOTE}]|[\w.-]+)\)?)"
+    rf"|\b(?:run|trigger|lauf)\s*-?\s*parameter\s+[{_QUOTE}]?(?P<name2>[A-Za-z_]\w*)[{_QUOTE}]?",
+    re.I,
+)
+_RHYTHMS = frozenset("hourly daily nightly weekly monthly".split())
 
 
 def _numbers(text: str) -> Iterator[Extracted]:
@@ -522,7 +697,7 @@ def _numbers(text: str) -> Iterator[Extracted]:
         path = match["path"]
         if (
             path.lower() not in STOPWORDS
-            and ("." in path or re.search(r"\b(?:api|endpoint|json)", text, re.I))
+            and ("." in path or re.search(r"(?:api|endpoint|endpunkt|schnittstelle|json)", text, re.I))
             and path.lower() not in _NO_RECORDS
         ):
             last = path.rsplit(".", 1)[-1].lower()
@@ -536,10 +711,31 @@ def _numbers(text: str) -> Iterator[Extracted]:
                 )
                 break
     yield from _paging(text)
+    if match := _REQUESTS.search(text):
+        yield Extracted(int(match["n"]), "number", match.start(), match.end(), "requests_per_second")
     if match := _ENCODING.search(text):
         yield Extracted(match["a"].lower(), "text", match.start(), match.end(), "encoding")
     if match := _NULLS.search(text):
         yield Extracted(match["a"], "text", match.start("a"), match.end("a"), "null_value")
+    if match := _NO_HEADER.search(text):
+        yield Extracted(False, "text", match.start(), match.end(), "header")
+    if match := _DELETE_FLAG.search(text):
+        yield Extracted(match["a"] or match["b"], "text", match.start(), match.end(), "delete_flag")
+    if match := _FREEZE.search(text):
+        yield Extracted("freeze", "text", match.start(), match.end(), "schema_contract")
+    if match := _DEAD_SHARE.search(text):
+        share = float((match["a"] or match["b"]).replace(",", ".")) / 100
+        if 0 < share <= 1:
+            yield Extracted({"max_share": share}, "text", match.start(), match.end(), "dead_letters")
+    for match in _PARAM.finditer(text):
+        if (name := match["name"] or match["name2"]).lower() not in STOPWORDS:
+            given = _clean(match["value"] or "")
+            default: object = int(given) if given.isdigit() else given or None
+            kind = "integer" if isinstance(default, int) else "string"
+            yield Extracted(
+                {name: default if default is not None else {"type": kind}}, "text", match.start(), match.end(), "param"
+            )
+            break
     if (match := _CATCHUP.search(text)) and not _NO_CATCHUP.search(text):
         yield Extracted(True, "text", match.start(), match.end(), "catchup")
 
@@ -561,12 +757,45 @@ _NEXT_URL = re.compile(
 )
 
 
+_REQUESTS = re.compile(
+    r"\b(?:(?:at\s+most|no\s+more\s+than|max(?:imum|imal)?|höchstens|up\s+to)\s+)?(?P<n>\d{1,4})\s+(?:requests?|calls?|anfragen|aufrufe)\s*(?:per|a|each|pro|je|/)\s*(?:second|sekunde|s\b)",
+    re.I,
+)
+_PAGE_AND_SIZE = re.compile(
+    r"[`\"'(]?\b(?P<param>page|page_number|pageno)[`\"']?\s*(?:,|and|und|/|&)\s*[`\"']?(?P<size_param>per_?page|page_?size|size|limit|page_limit)\b[`\"']?\s*(?:[=:(]\s*|of\s+|with\s+|von\s+|mit\s+)?(?:(?P<size>\d+)|[,)]*\s*(?P<size2>\d+)\s+(?:a|per|each|je|pro)\b)?",
+    re.I,
+)
+_OFFSET_AND_LIMIT = re.compile(
+    r"\boffset\b[`\"']?\s*(?:,|and|und|/|&)\s*[`\"']?limit\b[`\"']?\s*(?:=|of|:|von)?\s*(?P<size>\d+)?", re.I
+)
+_NEXT_CURSOR = re.compile(
+    r"\bcursor\b[^.;]{0,40}?\b(?:in|under|at|is|unter|from|steht\s+in)\s+[`\"']?(?P<path>[a-z_]\w*(?:\.[a-z_]\w*)+)[`\"']?[^.;]{0,30}?\b(?:as|in|into|to|als|an)\s+(?:the\s+|den\s+)?(?:query\s+)?(?:parameter\s+)?[`\"']?(?P<param>[a-z]\w*)",
+    re.I,
+)
+
+
 def _paging(text: str) -> Iterator[Extracted]:
     """Yield how an API gives its pages, where a request says so."""
+    if found := _NEXT_CURSOR.search(text):
+        value = {"type": "cursor", "path": found["path"], "param": found["param"]}
+        yield Extracted(value, "text", found.start(), found.end(), "pagination")
+        return
     if found := _NEXT_URL.search(text):
         path = found["path"] or found["path2"]
         if not re.search(rf"{re.escape(path)}[^.;]{{0,40}}\bparameter\b", text, re.I):
             yield Extracted({"type": "next_url", "path": path}, "text", found.start(), found.end(), "pagination")
+        return
+    if sized := _PAGE_AND_SIZE.search(text):
+        value = {"type": "page", "param": sized["param"], "size_param": sized["size_param"]}
+        size = sized["size"] or sized["size2"]
+        yield Extracted(
+            {**value, **({"size": int(size)} if size else {})}, "text", sized.start(), sized.end(), "pagination"
+        )
+        return
+    if spaced := _OFFSET_AND_LIMIT.search(text):
+        size = {"limit": int(spaced["size"])} if spaced["size"] else {}
+        value = {"type": "offset", **size}
+        yield Extracted(value, "text", spaced.start(), spaced.end(), "pagination", sure=bool(size))
         return
     for pattern, type_ in _PAGING:
         if match := re.search(pattern, text, re.I):

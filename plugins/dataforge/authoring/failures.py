@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataforge.components.secret_shapes import names_secret, secret_spans
-from dataforge.config.findings import Finding
+from dataforge.config.findings import Finding, Severity
 from dataforge.errors import TerminalError, bounded
+from dataforge.gateway.redaction import masked
+from dataforge.runtime.connections import secrets
 from dataforge.settings import airflow_home, config_option
 
 MAX_LOG = 6_000
@@ -22,8 +23,10 @@ _PLACED = re.compile(
     r"(?:^|[\s;:])(?P<pointer>/(?:sources?|transforms|checks|destination|params|schedule|default_args)(?:/[\w.~-]+)*): "
     r"(?P<message>[^;\n]+?)(?: \((?P<hint>[^()\n]*(?:\([^()\n]*\)[^()\n]*)*)\))?(?=;|\n|$)"
 )
-_ERROR = re.compile(r"(?i)\berror\b|\bexception\b|traceback|\bfailed\b|\bfatal\b|critical")
-_ASSIGNED = re.compile(r"""(?P<key>[\w-]{3,40})(?P<sign>["']?\s*[=:]\s*["']?)(?P<value>[^\s"',;&)}\]]{3,})""")
+_OURS = re.compile(r"^(?:(?:[\w.]+\.)?(?:ConfigError|InvalidConfig): |error\[[\w-]+\] )")
+_WHERE = frozenset({"connection", "table", "path", "paths", "endpoint", "database", "query", "type"})
+"""Keys that say where data comes from or goes to: no text of a log may change them, since others write into logs."""
+_ERROR = re.compile(r"(?i)error\b|\bexception\b|traceback|\bfailed\b|\bfatal\b|critical")
 _HINTS = (
     (r"(?i)could not connect|connection refused|can't be reached|name or service not known|timed? ?out", "away"),
     (r"(?i)password authentication|authentication failed|invalid credentials|401|unauthorized", "credentials"),
@@ -60,7 +63,7 @@ class Failure:
 
 def read_failure(log: str, file: Path) -> Failure:
     """Return what a log (text, or Airflow's JSON lines) says about the config in `file`; secrets are masked."""
-    lines = [mask(line) for line in _lines(log)]
+    lines = masked("\n".join(_lines(log)), secrets()).splitlines()
     at = [index for index, line in enumerate(lines) if _ERROR.search(line)]
     kept = sorted({index for hit in at[-20:] for index in range(max(0, hit - 3), min(len(lines), hit + 6))})
     text = "\n".join(lines[index] for index in kept) if kept else "\n".join(lines[-30:])
@@ -87,14 +90,23 @@ def _lines(log: str) -> Iterator[str]:
 
 
 def _placed(text: str, file: Path) -> Iterator[Finding]:
-    """Yield the problems that errors of DataForge tell with their place: `/transforms/0/where: … (hint)`."""
+    """Yield the problems that errors of DataForge tell with their place: `/transforms/0/where: … (hint)`.
+
+    Only what our own errors say counts. What is about a place of data is a warning, for a person to decide.
+    """
     seen: set[tuple[str, str]] = set()
-    for match in _PLACED.finditer(text):
-        message = match["message"].strip()
-        if (match["pointer"], message) in seen:
+    for line in text.splitlines():
+        if (ours := _OURS.match(line)) is None:
             continue
-        seen.add((match["pointer"], message))
-        yield Finding(_code(message), "error", message, file, pointer=match["pointer"], suggestion=match["hint"])
+        for match in _PLACED.finditer(line, ours.end() - 1):
+            pointer, message = match["pointer"], match["message"].strip()
+            if (pointer, message) in seen:
+                continue
+            seen.add((pointer, message))
+            keys = pointer.split("/")
+            far = keys[1] in ("source", "sources", "destination") and (keys[-1] in _WHERE or len(keys) < 3)
+            level: Severity = "warning" if far else "error"
+            yield Finding(_code(message), level, message, file, pointer=pointer, suggestion=match["hint"])
 
 
 def _code(message: str) -> str:
@@ -106,17 +118,6 @@ def _code(message: str) -> str:
         r"^unknown key": "unknown-key",
     }
     return next((code for pattern, code in kinds.items() if re.search(pattern, message)), "invalid-value")
-
-
-def mask(text: str) -> str:
-    """Return a text with everything that looks like a secret as ***."""
-    for start, end, _ in sorted(secret_spans(text), reverse=True):
-        text = f"{text[:start]}***{text[end:]}"
-
-    def hide(match: re.Match[str]) -> str:
-        return f"{match['key']}{match['sign']}***" if names_secret(match["key"]) else match.group()
-
-    return _ASSIGNED.sub(hide, text)
 
 
 def find_log(dag_id: str, run_id: str) -> str:

@@ -10,10 +10,11 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from dataforge.authoring.base import Extracted
-from dataforge.authoring.extraction import of
+from dataforge.authoring.extraction import of, without
 from dataforge.authoring.steps import Step, find_joins, find_steps
 from dataforge.authoring.words import GLUE
 from dataforge.components.registry import DESTINATIONS, SOURCES
@@ -84,26 +85,80 @@ def ground(text: str, found: Sequence[Extracted], types: Mapping[str, str], pinn
     """Return what the values found in a request say of a config; `types` are the known connections' types."""
     found = _with_roles(text, found, types)
     top, places = _top(found)
-    steps, checks = find_steps(text, found)
+    plain = without(text, found)
+    steps, checks = find_steps(plain, found)
     sources, destinations = _ends(text, found, types)
-    several = len(sources) > 1 or bool(_SEVERAL.search(text))
-    steps = (*_joins(text, sources), *steps)
+    several = len(sources) > 1 or bool(_SEVERAL.search(plain))
+    together = _joins(plain, sources, of(found, "primary_key")) or _union(plain, sources)
+    steps = (*together, *_by_params(plain, found, steps), *steps)
     grounds = Grounds(top, sources, destinations, steps, checks, several, places)
     return _pinned(grounds, pinned)
 
 
-def _joins(text: str, sources: Sequence[End]) -> list[Step]:
-    """Return the join of two sources where the request says by which columns."""
+def _joins(text: str, sources: Sequence[End], keys: Sequence[Extracted]) -> list[Step]:
+    """Return the joins of two or more sources where the request says by which columns."""
     from dataforge.authoring.constraints import source_names
 
     names = source_names(sources)
-    if len(names) != 2:
+    if len(names) < 2:
         return []
-    for start, end, how, columns in find_joins(text):
-        if not set(columns) & set(names):
-            kind = {"how": how} if how else {}
-            return [Step({"type": "join", "input": names[0], "with": names[1], "on": columns, **kind}, start, end)]
-    return []
+    made: list[Step] = []
+    for join in find_joins(text):
+        if any(key.start < join.end <= key.end + 1 for key in keys):
+            continue  # "merge by order_id": how rows are written
+        columns = join.on if isinstance(join.on, list) else [*join.on, *join.on.values()]
+        if set(columns) & set(names) and not set(columns) - set(names):
+            continue
+        left = [name for name in names[1:] if name not in [step.config["with"] for step in made]]
+        named = next((name for name in left if _names_it(text[join.start : join.end], name)), None)
+        other = named or (left[0] if left else None)
+        if other is None or (len(names) > 2 and named is None):
+            break
+        first = {"input": names[0]} if not made else {}
+        kind = {"how": join.how} if join.how else {}
+        taken = {"columns": join.columns} if join.columns else {}
+        made.append(
+            Step({"type": "join", **first, "with": other, "on": join.on, **kind, **taken}, join.start, join.end)
+        )
+    return made if len(made) == len(names) - 1 else []
+
+
+def _names_it(text: str, name: str) -> bool:
+    return re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text, re.I) is not None
+
+
+_STACK = re.compile(
+    r"\bunion(?:s|ed|ing)?\b|\bstack(?:s|ed|ing)?\b|\bconcat\w*|\b(?:one\s+below\s+the\s+other|underneath\s+each\s+other|on\s+top\s+of\s+(?:each\s+other|one\s+another))\b"
+    r"|\bvereinig\w+|\buntereinander\w*|\baneinander(?:häng|füg)\w*",
+    re.I,
+)
+
+
+def _union(text: str, sources: Sequence[End]) -> list[Step]:
+    """Return the union of several sources where the request asks for one."""
+    from dataforge.authoring.constraints import source_names
+
+    match = _STACK.search(text)
+    if match is None or len(sources) < 2:
+        return []
+    names = source_names(sources)
+    return [Step({"type": "union", "input": names[0], "with": names[1:]}, *match.span())]
+
+
+def _by_params(text: str, found: Sequence[Extracted], steps: Sequence[Step]) -> list[Step]:
+    """Return the filter by a run parameter of which the request says that it chooses the rows."""
+    param = next((one for one in found if one.role == "param"), None)
+    if param is None or any("${params." in str(step.config) for step in steps):
+        return []
+    name = next(iter(param.value))
+    before = text[max(0, param.start - 120) : param.start]
+    chooses = re.search(
+        rf"\b(?:only|just|rows|records|those|nur|zeilen)\b[^.;]*?\b{re.escape(name)}\b", before, re.I
+    ) or re.search(r"\b(?:only|just|nur)\b[^.;]*$", before, re.I)
+    if not chooses:
+        return []
+    start = param.start - len(before) + chooses.start()
+    return [Step({"type": "filter", "where": f"{name} = ${{params.{name}}}"}, start, param.end)]
 
 
 def _with_roles(text: str, found: Sequence[Extracted], types: Mapping[str, str]) -> list[Extracted]:
@@ -114,17 +169,36 @@ def _with_roles(text: str, found: Sequence[Extracted], types: Mapping[str, str])
         else one
         for one in found
     ]
+    mine = _uncorrected(text, mine)
+    for before, index in itertools.pairwise(range(len(mine))):
+        lead, one = mine[before], mine[index]
+        beside = re.fullmatch(r"[\s(`\"']+(?:(?:table|tabelle|schema)\s+)?[`\"'(]?", text[lead.end : one.start], re.I)
+        if lead.kind == "connection" and lead.role and one.kind == "table" and beside:
+            mine[index] = replace(one, role=lead.role)
+    for index, after in itertools.pairwise(range(len(mine))):
+        lead, one = mine[index], mine[after]
+        gap = text[lead.end : one.start]
+        if (
+            lead.kind == "table"
+            and one.kind == "connection"
+            and re.fullmatch(r"[`\"']?\s+(?:table\s+)?(?:from|out\s+of|aus|von)\s+(?:the\s+|der\s+)?", gap, re.I)
+        ):
+            mine[index], mine[after] = replace(lead, role="source"), replace(one, role="source")
     at = [n for n, one in enumerate(mine) if one.kind in ("table", "path") and one.role in ("", *_ROLES)]
+    known_ids = "(?:" + "|".join(map(re.escape, types)) + ")" if types else r"(?:\w+)"
     same = {}
     for before, index in itertools.pairwise(at):
         gap = text[mine[before].end : mine[index].start]
         if (
             re.fullmatch(
-                r"[`\"']?\s*(?:\(\w+\)\s*)?(?:with|and|mit|und|&|\+|,)\s*(?:the\s+|der\s+|die\s+|file\s+)?[`\"']?",
+                r"[`\"']?\s*(?:\(\w+\)\s*)?(?:with|and|mit|und|&|\+|,)\s*(?:the\s+|der\s+|die\s+|file\s+|table\s+)?[`\"']?",
                 gap,
                 re.I,
             )
             and mine[index].kind == "path"
+        ) or (
+            mine[index].kind == "table" == mine[before].kind
+            and re.fullmatch(rf"[`\"']?\s*(?:and|und|&|\+)\s*(?:the\s+|table\s+)?(?:{known_ids}\s+)?[`\"']?", gap, re.I)
         ):
             same[index] = before
     strong = any(one.kind == "table" and one.role == "destination" for one in mine) or any(
@@ -143,7 +217,8 @@ def _with_roles(text: str, found: Sequence[Extracted], types: Mapping[str, str])
         if mine[index].role:
             continue
         earlier = [mine[other].role for other in at[:number]]
-        role = "source" if "source" not in earlier and number < max(1, len(at) - 1) else "destination"
+        later = any(mine[other].role == "destination" and mine[other].sure for other in at[number + 1 :])
+        role = "source" if later or ("source" not in earlier and number < max(1, len(at) - 1)) else "destination"
         mine[index] = replace(mine[index], role=role, sure=False)
     roles = [mine[index].role for index in at]
     read_elsewhere = any(one.kind == "endpoint" or (one.kind == "connection" and one.role == "source") for one in mine)
@@ -152,12 +227,34 @@ def _with_roles(text: str, found: Sequence[Extracted], types: Mapping[str, str])
     placed = any(one.role == "destination" and one.kind in ("component", "connection") for one in mine)
     if len(at) > 1 and "destination" not in roles and not placed and not _SEVERAL.search(text):
         mine[at[-1]] = replace(mine[at[-1]], role="destination", sure=False)
+    for before, index in itertools.pairwise(range(len(mine))):
+        lead, one = mine[before], mine[index]
+        glued = re.fullmatch(r"[.\s]*\(?[`\"']?", text[lead.end : one.start]) is not None
+        if lead.kind == "connection" and one.kind == "table" and one.role in _ROLES and lead.role != one.role and glued:
+            mine[before] = replace(lead, role=one.role)
     if len(at) > 1 and "destination" not in roles and re.search(r"(?:->|→|=>)\s*\S*$", text[: mine[at[-1]].start]):
         mine[at[-1]] = replace(mine[at[-1]], role="destination")
     return mine
 
 
 _ROLES = ("source", "destination")
+_CORRECTION = re.compile(
+    r"\b(?:no,?\s+wait|wait,?\s+no|scratch\s+that|i\s+mean|or\s+rather|sorry|correction|actually|nein|vielmehr|besser\s+gesagt|quatsch|korrektur|ich\s+meine)\b",
+    re.I,
+)
+
+
+def _uncorrected(text: str, found: list[Extracted]) -> list[Extracted]:
+    """Leave out the address that a request takes back: "into a.b, no wait, into c.d"."""
+    kinds = ("table", "path", "connection")
+    for match in _CORRECTION.finditer(text):
+        before = [one for one in found if one.kind in kinds and match.start() - 60 <= one.start < match.start()]
+        after = [one for one in found if one.kind in kinds and match.end() <= one.start < match.end() + 60]
+        if before and after and before[-1].kind in {one.kind for one in after} and before[-1].role == after[0].role:
+            role = before[-1].role
+            gone = {one for one in before if one.role == role and one.kind in {each.kind for each in after}}
+            found = [one for one in found if one not in gone]
+    return found
 
 
 def _top(found: Sequence[Extracted]) -> tuple[dict[str, Any], dict[str, Extracted]]:
@@ -180,6 +277,10 @@ def _top(found: Sequence[Extracted]) -> tuple[dict[str, Any], dict[str, Extracte
             put("end_date", one)
         elif one.kind == "text" and one.role == "catchup":
             put("catchup", one, value=True)
+        elif one.kind == "text" and one.role in ("schema_contract", "dead_letters"):
+            put(one.role, one)
+        elif one.kind == "text" and one.role == "param":
+            put("params", one)
     tags = of(found, "tag")
     if tags:
         top["tags"] = list(dict.fromkeys(str(tag.value) for tag in tags))
@@ -195,6 +296,7 @@ def _ends(text: str, found: Sequence[Extracted], types: Mapping[str, str]) -> tu
     ends: dict[str, list[End]] = {"source": [], "destination": []}
     connections = [one for one in found if one.kind == "connection"]
     used: set[Extracted] = set()
+    queries = [one for one in found if one.role == "query"]
     addresses = [one for one in found if one.kind in ("table", "path", "endpoint") and one.role in ends]
     for role in ends:
         mine = [one for one in addresses if one.role == role]
@@ -204,7 +306,7 @@ def _ends(text: str, found: Sequence[Extracted], types: Mapping[str, str]) -> tu
             if one.kind == "table" and over_http and any(other.kind == "endpoint" for other in addresses):
                 continue
             end = _end(role, one, connection, found, types)
-            if role == "source" and "table" in end.config and _QUERY.search(text):
+            if role == "source" and "table" in end.config and _QUERY.search(text) and not queries:
                 end = End({key: value for key, value in end.config.items() if key != "table"}, end.places)
             used |= {connection} if connection else set()
             ends[role].append(end)
@@ -220,10 +322,23 @@ def _ends(text: str, found: Sequence[Extracted], types: Mapping[str, str]) -> tu
             if mentioned and _allowed(role, str(mentioned[0].value)):
                 one = mentioned[0]
                 ends[role].append(End({"type": one.value}, {"type": one}))
+    asset = next((one for one in found if one.kind == "schedule" and isinstance(one.value, Mapping)), None)
+    if (
+        asset
+        and not ends["source"]
+        and re.search(r"\b(?:from|of|out\s+of|aus|von)\s+(?:it|that|this|there|them|ihr|ihm)\b", text, re.I)
+    ):
+        leads, _, table = str(asset.value.get("asset", "")).partition("/")
+        if leads in types and "/" not in table:
+            known = {"type": _BY_CONNECTION.get(types[leads], "sql"), "connection": leads, "table": table}
+            ends["source"].append(End(known, dict.fromkeys(known, asset)))
     destinations = [_with_disposition(end, found) for end in ends["destination"]]
     if not destinations and of(found, "disposition", sure=True):
         destinations = [_with_disposition(End(), found)]
     sources = [_with_reading(text, end, found) for end in ends["source"]]
+    if queries and len(sources) == 1 and sources[0].type in ("postgres", "sql") and "table" not in sources[0].config:
+        only = sources[0]
+        sources = [End({**only.config, "query": queries[0].value}, {**only.places, "query": queries[0]})]
     return tuple(sources), tuple(destinations)
 
 
@@ -244,7 +359,9 @@ def _connection_of(text: str, address: Extracted, connections: Sequence[Extracte
             distance += (
                 8
                 if re.fullmatch(
-                    r"\s*\(?\s*(?:(?:in|of|on|aus|von|in\s+der|through|via|verbindung|connection)\s+)*", gap, re.I
+                    r"\s*\(?\s*(?:(?:in|of|on|aus|von|in\s+der|der|des|mit|mit\s+der|with|bei|auf|through|via|the|verbindung|connection)\s+)*",
+                    gap,
+                    re.I,
                 )
                 else 1_000
             )
@@ -272,7 +389,10 @@ def _end(
         config["connection"] = connection.value
         places["connection"] = connection
     if address and address.kind == "path":
-        config["path"] = address.value
+        path = str(address.value)
+        if role == "source" and path.endswith("/") and type_ in _FILES:  # a folder: what is in it
+            path = f"{path}*.{type_}"
+        config["path"] = path
         places["path"] = address
     elif address and address.kind == "table" and type_ not in _FILES and type_ != "http":
         config["table"] = address.value
@@ -315,7 +435,13 @@ def _type(
 
 
 def _allowed(role: str, type_: str) -> bool:
-    return type_ in (SOURCES if role == "source" else DESTINATIONS).types()
+    return type_ in _types(role)
+
+
+@cache
+def _types(role: str) -> frozenset[str]:
+    """Return the types of a role; asking the registry looks through all installed packages each time."""
+    return frozenset((SOURCES if role == "source" else DESTINATIONS).types())
 
 
 def _with_disposition(end: End, found: Sequence[Extracted]) -> End:
@@ -327,9 +453,16 @@ def _with_disposition(end: End, found: Sequence[Extracted]) -> End:
         for strategy in of(found, "merge_strategy"):
             config["merge_strategy"], places["merge_strategy"] = strategy.value, strategy
     if end.type not in _FILES:
+        for one in found:
+            by_key = config.get("write_disposition") == "merge" or (not said and of(found, "primary_key"))
+            if one.role == "delete_flag" and by_key:
+                config["delete_flag"], places["delete_flag"] = one.value, one
+        key_name = "primary_key"
+        if config.get("merge_strategy") == "delete_insert" and of(found, "primary_key", "merge_key"):
+            key_name = "merge_key"
         for key in of(found, "primary_key"):
             if config.get("write_disposition") == "merge":
-                config["primary_key"], places["primary_key"] = list(key.value), key
+                config[key_name], places[key_name] = list(key.value), key
     return End(config, places)
 
 
@@ -342,9 +475,13 @@ def _with_reading(text: str, end: End, found: Sequence[Extracted]) -> End:
             if one.role == "lookback":
                 config["lookback"], places["lookback"] = one.value, one
     for one in found:
+        if one.role == "requests_per_second" and end.type == "http":
+            config["requests_per_second"], places["requests_per_second"] = one.value, one
         if one.kind != "text" or end.type is None:
             continue
-        if one.role == "delimiter" and end.type == "csv":
+        if one.role == "header" and end.type == "csv":
+            config["header"], places["header"] = one.value, one
+        elif one.role == "delimiter" and end.type == "csv":
             config["delimiter"], places["delimiter"] = one.value, one
         elif one.role == "encoding" and end.type in ("csv", "json"):
             config["encoding"], places["encoding"] = _ENCODINGS.get(one.value.replace("-", ""), one.value), one
@@ -400,7 +537,71 @@ def residue(text: str, found: Sequence[Extracted], grounds: Grounds | None = Non
 def open_words(text: str, found: Sequence[Extracted], grounds: Grounds) -> list[str]:
     """Return the words of a request that nothing of what was read explains."""
     words = re.findall(r"[A-Za-zÄÖÜäöüß_][\wÄÖÜäöüß]*|\d+", residue(text, found, grounds))
-    return [word for word in words if word.lower() not in GLUE and len(word) > 1]
+    explained = set(GLUE)
+    for one in found:
+        explained |= _COMPANIONS.get(one.role if one.kind == "text" else one.kind, frozenset())
+    if any(step.config["type"] == "row_count" for step in grounds.checks):
+        explained |= {"least", "most", "fewer"}
+    if len(grounds.destinations) > 1:
+        explained |= {"both", "beide"}
+    for step in grounds.steps:
+        if step.config["type"] == "join":
+            explained |= _OF_JOINS
+    named = {_stem(_last_part(one)) for one in found if one.kind in ("table", "path", "endpoint")}
+    return [word for word in words if word.lower() not in explained and len(word) > 1 and _stem(word) not in named]
+
+
+def _last_part(address: Extracted) -> str:
+    """Return what a table, file or endpoint is called without its schema, folder and ending."""
+    last = str(address.value).rstrip("/").rsplit("/", 1)[-1]
+    return last.partition(".")[0] if address.kind == "path" else last.rsplit(".", 1)[-1]
+
+
+def _stem(word: str) -> str:
+    """Return a word without the endings of its plural: what a table is called after."""
+    low = word.lower()
+    return re.sub(r"(?:e?s|en|e|n)$", "", low) if len(low) > 4 else low
+
+
+_OF_JOINS = frozenset(
+    re.findall(
+        r"\w+",
+        "never used unused without appear occur according were not no ones missing even keep keeping auch ohne "
+        "einträge behalten left inner matching unmatched partner",
+    )
+)
+_COMPANIONS: Mapping[str, frozenset[str]] = {
+    "cursor": frozenset(
+        [
+            "changed",
+            "since",
+            "newer",
+            "updated",
+            "modified",
+            "last",
+            "latest",
+            "than",
+            "geändert",
+            "geänderte",
+            "geänderten",
+            "neuer",
+            "seit",
+            "letzten",
+        ]
+    ),
+    "records": frozenset(["list", "liste", "sits", "sit", "under", "array"]),
+    "pagination": frozenset(
+        ["page", "pages", "paging", "paged", "pagination", "parameter", "seite", "seiten", "next", "link"]
+    ),
+    "schedule": frozenset(["cron", "updated", "schedule", "zeitplan"]),
+    "timezone": frozenset(["zeitzone"]),
+    "primary_key": frozenset(["business", "natural", "schlüssel", "identify", "identifies", "bzw"]),
+    "disposition": frozenset(
+        ["reload", "fully", "old", "fresh", "ones", "batch", "bzw", "einfügen", "outcome", "history"]
+    ),
+    "query": frozenset(["outcome", "sql", "query"]),
+}
+"""Words that stand around a value and say nothing more than it does, by its kind or role."""
 
 
 _EXPLAINED = (

@@ -1,7 +1,8 @@
 """Tested pairs of request and config, from the package and from the user's own folder, and which of them come nearest.
 
 Nearness is that of words (rare ones weigh more) and of what both are made of: kinds of source, destination and steps,
-write disposition, number of sources. It is deterministic and needs no model.
+write disposition, number of sources. It is deterministic and needs no model; where an embedding model is set up, its
+vectors stand in for the words.
 """
 
 from __future__ import annotations
@@ -65,8 +66,17 @@ def own(configs: Iterable[Mapping[str, Any]]) -> tuple[Example, ...]:
     )
 
 
-def nearest(text: str, grounds: Grounds, examples: Sequence[Example], count: int = 3) -> list[Example]:
-    """Return the examples that come nearest to a request, the nearest last, next to the request in the prompt."""
+def nearest(
+    text: str,
+    grounds: Grounds,
+    examples: Sequence[Example],
+    count: int = 3,
+    likeness: Mapping[str, float] | None = None,
+) -> list[Example]:
+    """Return the examples that come nearest to a request, the nearest last, next to the request in the prompt.
+
+    `likeness` is how alike an embedding model finds request and example, by id; words are compared without it.
+    """
     if not examples:
         return []
     weights = _weights(examples)
@@ -74,7 +84,7 @@ def nearest(text: str, grounds: Grounds, examples: Sequence[Example], count: int
     scored = []
     for example in examples:
         words, parts = _features(example)
-        word_score = _cosine(wanted_words, words, weights)
+        word_score = _cosine(wanted_words, words, weights) if likeness is None else likeness.get(example.id, 0.0)
         part_score = _cosine(wanted_parts, parts, weights)
         scored.append((word_score + 1.2 * part_score + (0.05 if example.own else 0), example))
     scored.sort(key=lambda pair: (-pair[0], pair[1].id))

@@ -55,6 +55,14 @@ class Policies(BaseModel):
     schedules: tuple[str, ...] = Field(default=(), description="Allowed schedules, such as @daily; patterns know *.")
     shortest_interval: Duration | None = Field(default=None, description="Least time between two runs.")
     checks: tuple[str, ...] = Field(default=(), description="Types of checks that each pipeline has.")
+    column_tags: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description='Tags of columns by the pattern of their name, or of table.name: {"*email*": ["pii"]}.',
+    )
+    masked_tags: tuple[str, ...] = Field(
+        default=("pii", "personal", "private", "confidential", "secret"),
+        description="Tags of columns whose values are masked in samples.",
+    )
 
     @field_validator("dag_id", "table")
     @classmethod
@@ -65,6 +73,14 @@ class Policies(BaseModel):
             except re.error as error:
                 raise ValueError(f"{value!r} is no regular expression: {error}") from None
         return value
+
+    def masks(self, place: str, column: str) -> bool:
+        """Return whether a column's values are masked where samples are shown; `place` names its table or file."""
+        names = (column.casefold(), f"{place}.{column}".casefold(), f"{place.rpartition(': ')[2]}.{column}".casefold())
+        return any(
+            set(tags) & set(self.masked_tags) and any(fnmatch.fnmatchcase(name, pattern.casefold()) for name in names)
+            for pattern, tags in self.column_tags.items()
+        )
 
     def may_use_connection(self, id_: str) -> bool:
         """Return whether a connection may be used."""

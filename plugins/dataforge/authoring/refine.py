@@ -349,7 +349,7 @@ def _ask(
 ) -> tuple[str, Turn, list[str]]:
     """Return the text after the model's patch, the turn, and what of the patch was not taken."""
     if gateway is None:
-        raise ModelAway("no language model is set up", "none")
+        raise ModelAway("the rest of the request needs a language model, and none is used here", "none")
     config = json.loads(text)
     shown = {key: value for key, value in config.items() if key not in ("$schema", "description")}
     examples = [prompts.Shown(f"{prompts.compact(one['config'])}\n{one['request']}", one["answer"]) for one in _shots()]

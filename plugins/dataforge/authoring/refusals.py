@@ -36,7 +36,11 @@ _GIVEN_SECRET = re.compile(
     re.I,
 )
 _URI_SECRET = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@", re.I)
-_PROMPT = re.compile(r"\b(?:system|hidden|initial|secret)\s+prompt\b|\byour\s+(?:instructions|prompt|rules)\b", re.I)
+_PROMPT = re.compile(
+    r"\b(?:system|hidden|initial|secret)[\s-]*(?:prompt|instructions)\b"
+    r"|\b(?:your|deine?n?)\s+(?:\w+\s+){0,2}(?:instructions|prompts?|rules|guidelines|anweisungen|regeln|systemprompt)\b",
+    re.I,
+)
 _HOST = re.compile(
     r"\b(?:(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?|(?:host|server|rechner)\s+(?:is\s+|=\s*|named\s+|called\s+)?(?P<host>[a-z0-9][\w-]*(?:\.[\w-]+)+))\b",
     re.I,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataforge.authoring import diff, prompts
+from dataforge.authoring import diff, offers, prompts
 from dataforge.authoring.base import Candidate, Turn, TurnKind
 from dataforge.authoring.editing import EditError, Operation, at, edit, exists, tokens
 from dataforge.authoring.failures import Failure
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_TURNS = 5
+_TRIED = 12
+"""Values of one place that are tried before a model is asked: each costs a check."""
 _MAX_TOKENS: Mapping[str, int] = {"value": 200, "patch": 500, "rewrite": 1_500}
 _NEVER = frozenset({"secret-in-config", *NEEDS_A_PERSON})
 
@@ -108,7 +110,7 @@ def repair(
     trace: list[Turn] = []
     if fixed.applied:
         note = "; ".join(dict.fromkeys(each.reason for each in fixed.applied))
-        changed = diff.changes(_config_of(text) or {}, fixed.config or {})
+        changed = diff.without_secrets(diff.changes(_config_of(text) or {}, fixed.config or {}))
         trace.append(Turn("fix", note, before=before, after=fixed.left, changes=changed))
     notes = [finding.message for finding in fixed.advice]
     loop = _Loop(
@@ -176,7 +178,9 @@ class _Loop:
             if not open_:
                 return "needs a person"
             if self.gateway is None:
-                self.notes.append(f"no model is configured, so {_count(open_, 'finding')} stay for a person to decide")
+                self.notes.append(
+                    f"no language model is used, so {_count(open_, 'finding')} stay for a person to decide"
+                )
                 return "no model"
             last = turn == self.max_turns - 1
             finding = next((each for each in open_ if (each.code, each.pointer) not in tried), None)
@@ -264,12 +268,49 @@ class _Loop:
         refused = at(self.config, finding.pointer) if there else None
         if path[-1] == "connection":
             known = [name for name in self.connections if name != refused]
-            return {"enum": known} if known else None
+            return self.helpful(finding, {"enum": known}) if known else None
+        if (offered := offers.schema(self.config, path, refused)) is not None:
+            return self.helpful(finding, offered)
+        if labels := list(self.choices(finding)):
+            return {"enum": labels}
         named = finding.code.startswith(("unknown-", "invalid-choice")) and refused == _named(finding)
         if finding.allowed and isinstance(refused, str) and named:
-            return {"enum": [name for name in finding.allowed if name != refused]}
+            return self.helpful(finding, {"enum": [name for name in finding.allowed if name != refused]})
         schema = schema_at(self.config, path)
-        return _without(schema, refused) if schema is not None else None
+        rest = None if schema is None else _without(schema, refused)
+        return None if rest is None else self.helpful(finding, rest)
+
+    def choices(self, finding: Finding) -> dict[str, Operation]:
+        """Return the edits of one key of a faulty component to another of its few values, as far as they help."""
+        assert self.config is not None
+        component = at(self.config, finding.pointer) if exists(self.config, finding.pointer) else None
+        if not isinstance(component, dict) or "type" not in component:
+            return {}
+        found: dict[str, Operation] = {}
+        for key, value in component.items():
+            place = under(finding.pointer, key)
+            values = (schema_at(self.config, tokens(place)) or {}).get("enum", ()) if key != "type" else ()
+            for other in values if len(values) <= _TRIED else ():
+                operation = Operation("replace", place, other)
+                if other != value and _score(self.look(edit(self.text, [operation]))) > _score(self.findings):
+                    found[f"{key}: {json.dumps(other)}"] = operation
+        return found
+
+    def helpful(self, finding: Finding, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return a schema of few values without those that the checks would refuse again."""
+        values = schema.get("enum")
+        if not isinstance(values, list) or not 1 < len(values) <= _TRIED:
+            return schema
+        op: Literal["replace", "add"] = "replace" if exists(self.config, finding.pointer) else "add"
+        good = []
+        for value in values:
+            try:
+                text = edit(self.text, [Operation(op, finding.pointer, value)])
+            except (EditError, KeyError, ValueError):
+                continue
+            if _score(self.look(text)) > _score(self.findings):
+                good.append(value)
+        return {**schema, "enum": good or values}
 
     def paths(self, open_: Sequence[Finding]) -> list[str]:
         """Return the pointers that edits may name: what the findings are about, and what lies around and below."""
@@ -313,11 +354,12 @@ class _Loop:
         if kind == "value":
             if "value" not in value:
                 return None
-            new = value["value"]
+            new = offers.value(tokens(finding.pointer), value["value"])
             there = exists(self.config, finding.pointer)
             if there and at(self.config, finding.pointer) == new:
                 return None
-            operations = [Operation("replace" if there else "add", finding.pointer, new)]
+            chosen = self.choices(finding).get(new) if isinstance(new, str) else None
+            operations = [chosen or Operation("replace" if there else "add", finding.pointer, new)]
         elif kind == "patch":
             allowed = self.paths(open_)
             for change in value.get("changes") or ():
@@ -330,7 +372,9 @@ class _Loop:
                 if key in value:
                     there = exists(self.config, part)
                     operations.append(Operation("replace" if there else "add", part, _without_nulls(value[key])))
-        operations = [each for each in operations if not self.brings_something_in(each)]
+        operations = [
+            each for each in operations if not self.brings_something_in(each) and not self.moves_data(each, open_)
+        ]
         if not operations:
             return None
         try:
@@ -346,6 +390,22 @@ class _Loop:
             named.add(operation.value)
         return bool(named - known)
 
+    def moves_data(self, operation: Operation, open_: Sequence[Finding]) -> bool:
+        """Whether an operation changes where data comes from or goes to although no finding is about that."""
+        assert self.config is not None
+        path = tokens(operation.path)
+        if path[:1] not in (("source",), ("sources",), ("destination",)) or not exists(self.config, operation.path):
+            return False
+        about = {finding.pointer for finding in open_}
+        if operation.path in about or operation.path.rpartition("/")[0] in about:
+            return False
+        before = at(self.config, operation.path)
+        after = None if operation.op == "remove" else operation.value
+        if path[-1] in _PLACES:
+            return bool(before != after)
+        kept = set(_places(after, operation.path))
+        return any(one not in kept and one[0] not in about for one in _places(before, operation.path))
+
     def adopt(self, kind: Rung, text: str, answer: Completion, seen: set[str]) -> bool:
         """Take the text over when it is better than what there is, after the fixers looked at it."""
         fixed = fix(
@@ -354,7 +414,7 @@ class _Loop:
         better = _score(fixed.left) > _score(self.findings) and fixed.text not in seen and fixed.config is not None
         note = "" if better else "no better than before; not taken"
         after = fixed.left
-        changed = diff.changes(self.config, fixed.config) if fixed.config is not None else ()
+        changed = diff.without_secrets(diff.changes(self.config, fixed.config)) if fixed.config is not None else ()
         self.told(kind, answer, note, after, changed if better else ())
         if better:
             self.text, self.config, self.findings = fixed.text, fixed.config, fixed.left
@@ -537,6 +597,18 @@ def _connections(value: JsonValue) -> Iterator[str]:
     elif isinstance(value, list):
         for part in value:
             yield from _connections(part)
+
+
+_PLACES = ("type", "connection", "table", "path", "endpoint", "query", "database")
+
+
+def _places(value: JsonValue, pointer: str) -> Iterator[Any]:
+    """Yield (pointer, value) of everything below that says where data is."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in items:
+        if key in _PLACES:
+            yield f"{pointer}/{key}", json.dumps(part)
+        yield from _places(part, under(pointer, key))
 
 
 def _config_of(text: str) -> dict[str, Any] | None:

@@ -89,7 +89,7 @@ _PRESET = re.compile(
 _INTERVAL = re.compile(r"\bevery\s+\d+\s?(?:s|m|h|d|w)\b", re.I)
 
 _EVERY = re.compile(
-    rf"\b(?:(?:once\s+)?every|each|alle|jede[nrs]?|im\s+abstand\s+von)\s+(?:(?P<n>{_NUMBER})\s*[- ]?\s*)?"
+    rf"\b(?:(?:once\s+)?every|each|alle|jede[nrs]?|im\s+abstand\s+von)\s+(?:(?P<n>{_NUMBER})(?:st|nd|rd|th|\.)?\s*[- ]?\s*|(?:full|single|volle[nrs]?)\s+)?"
     r"(?P<unit>seconds?|secs?|sekunden?|minutes?|mins?|minuten?|hours?|hrs?|stunden?|days?|tage?n?|tag|nights?|nacht|nächte"
     r"|mornings?|morgen|evenings?|abende?|weeks?|wochen?|months?|monate?n?|quarters?|quartale?|years?|jahre?n?)\b"
     r"(?!\s*(?:old|alt|of\s+data))",
@@ -135,7 +135,7 @@ _DAY_LIST = re.compile(
     re.I,
 )
 _MONTH_DAY = re.compile(
-    r"\b(?:on\s+|am\s+|every\s+|each\s+|jeden\s+|immer\s+)?(?:the\s+)?(?:(?P<first>first|ersten?)|(?P<last>last|letzten?)|(?P<n>\d{1,2})(?:st|nd|rd|th|\.)?)"
+    r"\b(?:on\s+|am\s+|every\s+|each\s+|jeden\s+|immer\s+)?(?:the\s+)?(?:(?P<first>first|ersten?)|(?P<last>last|letzten?)|(?P<n>\d{1,2})(?:st|nd|rd|th|\.)?(?P<more>(?:\s*(?:,|and|und|&)\s*(?:the\s+|am\s+|den\s+|on\s+)*\d{1,2}(?:st|nd|rd|th|\.))*))"
     r"\s+(?:day\s+|tag\s+|calendar\s+day\s+)?(?:of\s+)?(?:(?:each|every|the|a|per|des|eines|jeden|jedes|im|pro)\s+)?(?:month|monats?)\b",
     re.I,
 )
@@ -148,12 +148,17 @@ _CLOCK = (
     r"|(?P<quarter>quarter\s+(?:past|to)|viertel\s+(?:nach|vor))\s+(?P<quarterof>{n})"
     r"|(?P<word>noon|midday|midnight|mitternacht|mittags?)"
     r"|(?P<h>\d{{1,2}}|{w})(?:(?:[:.]|\s?h\s?)(?P<m>[0-5]\d))?(?::[0-5]\d)?\s*(?P<ampm>a\.?m\.?|p\.?m\.?)?\s*(?P<uhr>uhr|o'?clock|h\b|hours)?(?:\s*(?P<part>in\s+the\s+morning|in\s+the\s+afternoon|in\s+the\s+evening|at\s+night|morgens|früh|vormittags|nachmittags|abends|nachts))?)"
+    r"(?:\s*(?P<part2>in\s+the\s+morning|in\s+the\s+afternoon|in\s+the\s+evening|at\s+night|morgens|nachmittags|abends))?"
 )
 _CLOCK = _CLOCK.format(
     n=_NUMBER, w="|".join(word for word in _WORDS if word not in ("other", "second", "ein", "eine", "einen", "einer"))
 )
 _LEAD = r"(?:at|um|@|gegen|around|about|by|jeweils\s+um|kurz\s+nach|shortly\s+after|immer\s+um|ab)"
 _TIME = re.compile(rf"\b{_LEAD}\s+(?:around\s+|about\s+|ca\.?\s+|circa\s+)?{_CLOCK}", re.I)
+_AT_TIME = re.compile(
+    rf"\b(?:at|um|jeweils\s+um)\s+(?:\d{{1,2}}:[0-5]\d|\d{{1,2}}\s*(?:am|pm|a\.m|p\.m|uhr|o'?clock)|(?:{_NUMBER})\s+(?:uhr|o'?clock)|\d{{1,2}}(?:\s*(?:,|and|und)\s*\d{{1,2}})+\s*(?:am|pm|uhr|o'?clock)|noon|midnight|mitternacht)",
+    re.I,
+)
 _MORE_TIME = re.compile(rf"\s*(?:,|and|und|&|as\s+well\s+as|sowie|or)\s*(?:at\s+|um\s+|again\s+at\s+)?{_CLOCK}", re.I)
 _BARE_TIME = re.compile(
     r"(?<![\w:.-])(?P<h>\d{1,2})(?:(?:[:.])(?P<m>[0-5]\d))?\s*(?:(?P<ampm>a\.?m\b\.?|p\.?m\b\.?)|(?P<uhr>uhr\b|o'?clock\b))|(?<![\w:.-])(?P<h2>[01]?\d|2[0-3]):(?P<m2>[0-5]\d)(?![\d:])|\b(?P<word>noon|midnight|mitternacht)\b",
@@ -164,7 +169,7 @@ _BETWEEN = re.compile(
     re.I,
 )
 _MINUTE_PAST = re.compile(
-    r"\b(?:at\s+)?(?P<m>[0-5]?\d)\s+(?:minutes?|min)\s+(?:past|after)\s+(?:the|every|each)\s+(?:full\s+)?hour\b|\b(?P<m2>[0-5]?\d)\s+minuten\s+nach\s+(?:der\s+)?(?:jeder\s+)?(?:vollen\s+)?stunde\b",
+    r"\b(?:at|zur)\s+minute\s+(?P<m3>[0-5]?\d)\b|\b(?:at\s+)?(?P<m>[0-5]?\d)\s+(?:minutes?|min)\s+(?:past|after)\s+(?:the|every|each)\s+(?:full\s+)?hour\b|\b(?P<m2>[0-5]?\d)\s+minuten\s+nach\s+(?:der\s+)?(?:jeder\s+)?(?:vollen\s+)?stunde\b",
     re.I,
 )
 _MANUAL = re.compile(
@@ -201,9 +206,12 @@ _IANA = re.compile(
     r"(?<![\w/.])(?P<zone>(?:Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific|Etc)/[A-Za-z_+-]+(?:/[A-Za-z_]+)?|UTC|GMT)(?![\w/])"
 )
 _CITY = re.compile(
-    r"\b(?P<city>[A-Z][a-zäöü]+(?:[ _][A-Z][a-z]+)?)(?:er)?\s+(?:local\s+)?(?:time|Zeit|Ortszeit)\b|\b(?:time\s?zone|zeitzone)\s*(?:of|is|:|=|von)?\s*(?P<city2>[A-Z][\w]+(?:[ _][A-Z]\w+)?)\b"
+    r"\b(?P<city>[A-Z][a-zäöü]+(?:[ _][A-Z][a-z]+)?)(?:er)?\s+(?:local\s+)?(?:time|Zeit|Ortszeit)\b|\b(?i:time\s?zone|zeitzone)\s*(?:of|is|:|=|von)?\s*(?P<city2>[A-ZÄÖÜ][\w]+(?:[ _][A-Z]\w+)?)\b"
 )
 
+_TIME_IN = re.compile(
+    r"\d\s*(?:am|pm|a\.m\.|p\.m\.|[Uu]hr)?\s+\(?(?:in\s+)?(?P<city2>[A-ZÄÖÜ][a-zäöü]+(?:\s[A-Z][a-z]+)?)(?=\s*(?:[,.;)]|$|[a-z(]))"
+)
 _ISO = re.compile(r"(?<![\w/.-])(\d{4})-(\d{2})-(\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:\d{2})?)?(?![\w-])")
 _DOTTED = re.compile(r"(?<![\w.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w.]\d)")
 _DAY_MONTH = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th|\.)?\s+(?:of\s+)?({_MONTH})\.?,?\s+(\d{{4}})\b", re.I)
@@ -215,6 +223,12 @@ _STARTS = re.compile(
 )
 _ENDS = re.compile(
     r"\b(?:until|till|end(?:s|ing)?(?:\s+date)?|through|last\s+run|bis(?:\s+zum)?|enddatum|endet)\b[\s:=]*(?:on|is|at|the|am|den|zum)?\s*$",
+    re.I,
+)
+
+
+_RUNS_FROM = re.compile(
+    r"\b(?:daily|hourly|weekly|monthly|nightly|(?:every|each)\s+\w+|täglich|stündlich|wöchentlich|monatlich|jed\w+\s+\w+)\s*,?\s+(?:from|as\s+of)\s+$",
     re.I,
 )
 
@@ -237,13 +251,16 @@ def find(text: str) -> list[Extracted]:
 
 def mentions_time(text: str) -> bool:
     """Return whether a request speaks of when to run, in whatever words."""
-    words = r"every|each|daily|weekly|monthly|hourly|nightly|o'?clock|schedule|cron|jede[nrs]?|täglich|stündlich|uhr|whenever|as\s+soon\s+as|sobald|immer\s+wenn|twice|zweimal|morning|evening|noon|midnight"
+    unit = r"(?:\w+\s+)?(?:seconds?|minutes?|hours?|days?|nights?|mornings?|evenings?|weeks?|weekdays?|months?|quarters?|years?|time|\w+days?|sekunden?|minuten?|stunden?|tage?|nacht|morgen|abend|woche|monat|quartal|jahr|\w+tag)"
+    words = rf"(?:every|each|jede[nrs]?|alle)\s+{unit}|daily|weekly|monthly|hourly|nightly|o'?clock|schedule|cron|täglich|stündlich|uhr|whenever|as\s+soon\s+as|sobald|immer\s+wenn|noon|midnight"
+    text = re.sub(rf"\b(?:hourly|daily|weekly|monthly)\s+{_FIGURES}", "", text, flags=re.I)
     return re.search(rf"\b(?:{words})\b", text, re.I) is not None
 
 
 def _schedule(text: str, taken: list[tuple[int, int]]) -> Extracted | None:
     for match in (*_PRESET.finditer(text), *_CRON.finditer(text), *_INTERVAL.finditer(text)):
         value = {"@annually": "@yearly", "@midnight": "@daily"}.get(match.group().lower(), match.group())
+        value = value.rstrip(",;-")
         value = " ".join(value.split()) if not value.startswith("@") else value.lower()
         if _is_schedule(value):
             return Extracted(value, "schedule", match.start(), match.end())
@@ -284,12 +301,26 @@ def _spoken(text: str, taken: list[tuple[int, int]]) -> Extracted | None:
         if number is None and groups.get("last"):
             month_day = "L"
         elif number is not None and 1 <= number <= 31:
-            month_day = str(number)
+            more = [int(each) for each in re.findall(r"\d+", groups.get("more") or "")]
+            month_day = ",".join(map(str, sorted({number, *more}))) if all(1 <= each <= 31 for each in more) else None
     unit, count, unit_match = _frequency(text)
     past = _MINUTE_PAST.search(text)
-    if not (days or month_day or unit or past):
-        return None
     times, sure_times = _times(text, [*taken, *([month_match.span()] if month_match else [])])
+    if not (days or month_day or unit or past):
+        if not (times and _AT_TIME.search(text)) or _MANUAL.search(text) or _ONCE.search(text):
+            return None
+        return (
+            Extracted(
+                _compose("day", 1, None, None, times, None, None)[0],
+                "schedule",
+                min(span.start for span in sure_times),
+                max(span.end for span in sure_times),
+                "",
+                sure=False,
+            )
+            if len({minute for _, minute in times}) == 1
+            else None
+        )
     for match in (day_match, month_match if month_day else None, unit_match, past):
         if match:
             note(match)
@@ -301,7 +332,9 @@ def _spoken(text: str, taken: list[tuple[int, int]]) -> Extracted | None:
             window = f"{first}-{last}"
             note(between)
             times = [time for time in times if not (first == time[0] or last == time[0])]
-    value, sure = _compose(unit, count, days, month_day, times, window, int(past["m"] or past["m2"]) if past else None)
+    value, sure = _compose(
+        unit, count, days, month_day, times, window, int(past["m"] or past["m2"] or past["m3"]) if past else None
+    )
     if value is None or not _is_schedule(value):
         return None
     return Extracted(value, "schedule", min(s for s, _ in spans), max(e for _, e in spans), "", sure)
@@ -351,7 +384,7 @@ def _compose(
     if days:
         return f"{clock} * * {days}", sure and bool(times)
     if unit in ("day", "night", "morning", "evening", "times") and count > 1 and unit != "times":
-        return (f"every {count}d" if not times else None), True
+        return (f"{clock} */{count} * *" if times else f"every {count}d"), True
     if unit in ("day", "night", "morning", "evening", "times"):
         return (f"{clock} * * *" if times else "@daily"), sure
     if unit == "week":
@@ -387,7 +420,12 @@ def _days(text: str) -> tuple[str | None, re.Match[str] | None]:
         numbers = sorted({day for day in map(_day, names) if day is not None})
         return ",".join(map(str, numbers)), match
     if match := _WEEKEND.search(text):
-        return "0,6", match
+        spared = re.search(
+            r"\b(?:except|but\s+not|not|without|außer|nicht|ohne)\s+(?:on\s+|at\s+|the\s+|am\s+|an\s+)*$",
+            text[: match.start()],
+            re.I,
+        )
+        return ("1-5" if spared else "0,6"), match
     return None, None
 
 
@@ -514,13 +552,13 @@ def _clock(match: re.Match[str], ampm: str | None = None) -> tuple[int, int] | N
     groups = match.groupdict()
     if word := groups.get("word"):
         return (0, 0) if word.lower() in ("midnight", "mitternacht") else (12, 0)
-    part = (groups.get("part") or "").lower()
+    part = (groups.get("part") or groups.get("part2") or "").lower()
     late = "p" if any(name in part for name in ("afternoon", "evening", "nachmittags", "abends")) else None
     if groups.get("half"):
-        hour = _count(groups["halfof"])
+        hour = _hour(_count(groups["halfof"]), late)
         return (hour, 30) if groups["half"].lower().startswith("half") else ((hour - 1) % 24, 30)
     if groups.get("quarter"):
-        hour, past = _count(groups["quarterof"]), groups["quarter"].lower().split()[1] in ("past", "nach")
+        hour, past = _hour(_count(groups["quarterof"]), late), groups["quarter"].lower().split()[1] in ("past", "nach")
         return (hour, 15) if past else ((hour - 1) % 24, 45)
     text = groups.get("h") or groups.get("h2")
     if text is None:
@@ -540,12 +578,42 @@ def _zone(text: str) -> Iterator[Extracted]:
         if found := re.search(rf"\b(?:{pattern})", text, flags):
             yield Extracted(zone, "timezone", found.start(), found.end())
             return
-    for match in _CITY.finditer(text):
-        city = (match["city"] or match["city2"]).replace(" ", "_")
+    for match in (*_CITY.finditer(text), *_TIME_IN.finditer(text)):
+        groups = match.groupdict()
+        city = (groups.get("city") or groups["city2"]).replace(" ", "_")
         for name in (city, city.removesuffix("er"), city.removesuffix("r")):
-            if known := _cities().get(name.lower()):
+            low = name.lower()
+            if known := _MORE_CITIES.get(low) or _cities().get(low.translate(_WITHOUT_DOTS)):
                 yield Extracted(known, "timezone", match.start(), match.end())
                 return
+
+
+_WITHOUT_DOTS = str.maketrans({"ä": "a", "ö": "o", "ü": "u"})
+_MORE_CITIES = {
+    **dict.fromkeys(("wien", "salzburg", "graz"), "Europe/Vienna"),
+    **dict.fromkeys(("münchen", "munich", "hamburg", "köln", "cologne", "frankfurt", "stuttgart"), "Europe/Berlin"),
+    **dict.fromkeys(("bern", "basel", "genf", "geneva"), "Europe/Zurich"),
+    **dict.fromkeys(("rom", "mailand", "milan"), "Europe/Rome"),
+    **dict.fromkeys(("boston", "washington", "miami", "atlanta"), "America/New_York"),
+    **dict.fromkeys(("seattle", "san_francisco"), "America/Los_Angeles"),
+    **dict.fromkeys(("mumbai", "delhi", "bangalore"), "Asia/Kolkata"),
+    "brüssel": "Europe/Brussels",
+    "prag": "Europe/Prague",
+    "warschau": "Europe/Warsaw",
+    "athen": "Europe/Athens",
+    "kopenhagen": "Europe/Copenhagen",
+    "lissabon": "Europe/Lisbon",
+    "moskau": "Europe/Moscow",
+    "kairo": "Africa/Cairo",
+    "tokio": "Asia/Tokyo",
+    "peking": "Asia/Shanghai",
+    "beijing": "Asia/Shanghai",
+    "barcelona": "Europe/Madrid",
+    "manchester": "Europe/London",
+    "edinburgh": "Europe/London",
+    "houston": "America/Chicago",
+    "dallas": "America/Chicago",
+}
 
 
 @cache
@@ -584,7 +652,7 @@ def _dates(text: str) -> Iterator[Extracted]:
         elif _ENDS.search(before):
             yield Extracted(day.isoformat(), "end_date", start, end)
         elif led := _STARTS.search(before):
-            sure = led.group().split()[0].lower().strip(":=") not in ("from", "as")
+            sure = led.group().split()[0].lower().strip(":=") not in ("from", "as") or bool(_RUNS_FROM.search(before))
             yield Extracted(day.isoformat(), "start_date", start, end, "", sure)
         else:
             yield Extracted(day.isoformat(), "date", start, end)

@@ -15,6 +15,7 @@ from dataforge.authoring import constraints
 from dataforge.authoring.base import Assumption, AuthorRequest, Extracted
 from dataforge.authoring.catalogue import Catalogue
 from dataforge.authoring.editing import Operation, patch
+from dataforge.authoring.extraction import of
 from dataforge.authoring.grounding import End, Grounds, residue
 from dataforge.authoring.steps import Step
 from dataforge.config.positions import escape
@@ -45,6 +46,7 @@ def settle(
     notes: list[str] = []
     body = constraints.impose(answer, grounds)
     _fill_ends(body, grounds)
+    _drop_strangers(body, found, catalogue)
     stated = (*grounds.steps, *grounds.checks)
     known = _Known(request, catalogue, found, narrow=())
     unstated = _Known(request, catalogue, found, narrow=stated)
@@ -87,6 +89,20 @@ def _fill_ends(body: dict[str, Any], grounds: Grounds) -> None:
     if "destination" not in body and grounds.destinations:
         ends = [_typed(end) for end in grounds.destinations]
         body["destination"] = ends[0] if len(ends) == 1 else ends
+
+
+def _drop_strangers(body: Mapping[str, Any], found: Sequence[Extracted], catalogue: Catalogue) -> None:
+    """Leave connections out that neither the request names nor, where it names none, the catalogue knows."""
+    usable = {str(one.value) for one in of(found, "connection")} or set(catalogue.types)
+    for one in found:  # an asset is a connection with its table
+        if isinstance(one.value, Mapping) and "asset" in one.value:
+            usable.add(str(one.value["asset"]).partition("/")[0])
+    targets = body.get("destination")
+    ends = [body.get("source"), *dict(body.get("sources") or {}).values()]
+    ends += targets if isinstance(targets, list | tuple) else [targets]
+    for end in ends:
+        if usable and isinstance(end, dict) and end.get("connection") not in {*usable, None}:
+            del end["connection"]
 
 
 def _typed(end: End) -> dict[str, Any]:

@@ -19,7 +19,7 @@ STOPWORDS = frozenset(
     reading take store storing save put entfernen hashen maskieren umbenennen füllen sortieren speichern schreiben lesen
     schreibe schreib lade lies hole speichere ersetze anhängen weglassen behalten ausblenden hochladen anhängen kopieren laden löschen behalten prüfen filtern gruppieren berechnen starting also only just no none unique null empty eindeutig
     leer sobald inkrementell anhängen ersetzen überschreiben täglich stündlich wöchentlich monatlich
-    aber alle allem allen aller als am an auf aus bei bis bitte da das dass daten dem den der des die dies diese dieser doch
+    delete reject throw discard skip ignore exclude trim uppercase lowercase leave between within zwischen newest latest oldest aber alle allem allen aller als am an auf aus bei bis bitte da das dass daten dem den der des die dies diese dieser doch
     dort du durch ein eine einem einen einer eines er es für gegen haben hat ich im in ins ist ja jede jeden jeder kein keine
     können man mein mir mit muss nach neu neue neuen nicht noch nur oder pro schon sein sich sie sind soll sollen spalte
     spalten tabelle tag tage über um und uns unter vom von vor war was wenn wer werden wie wir wird wo zu zum zur zeile
@@ -36,29 +36,31 @@ GLUE = STOPWORDS | frozenset(
     tagged tag tags owner key keys column columns by at in on of merge replace append daten datei dateien tabelle quelle
     ziel bitte danke soll sollen möchte brauche hole holen nimm nehmen übertrage übertragen kopiere kopieren importiere
     exportiere verbindung zeile zeilen sätze jeden jede tag täglich uhr ergebnis schreibe lade lies mal zeit deutscher
-    dabei davon daraus jeweils hinein rein existing order""".split()
+    otherwise sonst rejected through liegen liegt raus rein hol holt wait were mirror spiegeln komplett header since until after seit hey thx german deutsche enough already inside well send turn could bilden too together stream dabei davon daraus jeweils hinein rein existing order""".split()
 )
 """Words that say nothing by themselves of what should become of the rows."""
 _QUOTES = "`\"'„“”‚‘’"
 COLUMNS = frozenset(
-    "name date time value total count sum average year month day week key id type number status order group first last".split()
+    "name date time value total count sum average year month day week key id type number status order group first last hours minutes days".split()
 )
 """Words that are also common names of columns: no names by themselves, but where a phrase wants a column."""
 _NAME = rf"[{_QUOTES}]?[A-Za-z_][A-Za-z0-9_]*[{_QUOTES}]?"
-_AND = r"(?:\s*,\s*(?:and\s+|und\s+)?|\s+(?:and|und|plus|sowie|&)\s+|\s*/\s*|\s*\+\s*)(?:the\s+|also\s+|die\s+|der\s+)?"
-NAMES = rf"{_NAME}(?:{_AND}{_NAME})*"
+AND = r"(?:\s*,\s*(?:and\s+|und\s+)?|\s+(?:and|und|plus|sowie|&)\s+|\s*/\s*|\s*\+\s*)(?:the\s+|also\s+|die\s+|der\s+)?"
+NAMES = rf"{_NAME}(?:{AND}{_NAME})*"
 """A pattern for a list of names: `a, b and c`."""
 
 
-def names_in(text: str, *, plain: bool = False, tail: bool = False) -> list[str]:
+def names_in(text: str, *, plain: bool = False, tail: bool = False, also: frozenset[str] = frozenset()) -> list[str]:
     """Return the names of a list, up to the first word that can't be one; with `tail`, those after the last such word.
 
-    Without `plain`, a long unquoted word in a list of names with underscores is no name.
+    `also` are words that may be names here all the same. Without `plain`, a long unquoted word in a list of names with underscores is no name.
     """
     found: list[str] = []
-    for part in re.split(_AND, text):
+    if tail and (restart := re.search(r"(?:\band|\bund|\bsowie)\s+[^,]+,\s*(?=[^,]+$)", text)):
+        text = text[restart.end() :]  # "a und b, c hashen": the list ended with its "und"
+    for part in re.split(AND, text):
         name = part.strip(_QUOTES + " ")
-        if not name or (name.lower() in STOPWORDS - COLUMNS and part[0] not in _QUOTES):
+        if not name or (name.lower() in STOPWORDS - COLUMNS - also and part[0] not in _QUOTES):
             if tail:
                 found = []
                 continue
@@ -75,6 +77,25 @@ def names_in(text: str, *, plain: bool = False, tail: bool = False) -> list[str]
             break
         found.append(name)
     return found
+
+
+_AFTER_LIST = re.compile(
+    r"\s*(?:$|[.,;:)!?\]\"'`]|(?:from|in|of|and|or|to|into|as|by|with|before|then|for|on|at|is|are|was|were|must|should|may|can|has|have|columns?|fields?|out|aus|in|von|"
+    r"und|oder|nach|als|zu|mit|vor|dann|ist|sind|muss|müssen|soll|sollen|darf|spalten?|per|each|every|if|when|where|wenn|so|but|aber|using|via|only|\w*en)\b)",
+    re.I,
+)
+
+
+def begins_clause(text: str, name: str, end: int) -> bool:
+    """Return whether the last word of a list that ends there begins a new clause: "hash ssn, leave 3 rows"."""
+    before = text[: end - len(name)].rstrip().rstrip(_QUOTES)
+    plain = re.fullmatch(r"[a-zäöüß]+", name) is not None and text[end - 1 : end] not in _QUOTES
+    if not plain or not before.endswith(","):
+        return False
+    follows = text[end : end + 30]
+    if re.search(r"[A-Za-z]_\w+\s*,$", before) and re.match(r"\s+[a-zäöü]+en\b", follows):
+        return True  # "kunden_id, bestehende aktualisieren"
+    return _AFTER_LIST.match(follows) is None or re.match(r"\s+out\b", follows, re.I) is not None
 
 
 def names(text: str) -> list[str]:

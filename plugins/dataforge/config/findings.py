@@ -113,6 +113,7 @@ CODES: dict[str, str] = {
     # advice
     "no-effect": "A key that changes nothing in this combination.",
     "unused": "Something is declared but never used.",
+    "volume": "About how much a run would read; told where sources may be asked.",
 }
 """Code to its meaning in one line. Codes are stable: tools may filter by them."""
 
