@@ -18,9 +18,9 @@ def text(outcome: Outcome) -> str:
     if outcome.failed:
         return "\n".join([*parts, f"  FAILED: {outcome.failed}"])
     if outcome.lines:
-        parts += _aligned(*_cells(outcome))
+        parts += aligned(*_cells(outcome))
     if outcome.targets:
-        parts += ["", *_aligned(["target", "is", "wanted", ""], [_target(target) for target in outcome.targets])]
+        parts += ["", *aligned(["target", "is", "wanted", ""], [target_cells(target) for target in outcome.targets])]
     parts += [f"  note: {note}" for note in outcome.notes]
     return "\n".join(parts)
 
@@ -37,7 +37,7 @@ def page(measured: Iterable[tuple[Outcome, str]], machine: Mapping[str, Any]) ->
         "",
         f"{len(targets) - len(missed)} of {len(targets)} targets met.",
         "",
-        *_markdown(["", ""], [[name, str(value)] for name, value in machine.items()]),
+        *markdown(["", ""], [[name, str(value)] for name, value in machine.items()]),
     ]
     for outcome, made in measured:
         parts += ["", f"## {outcome.scenario}", "", outcome.title, "", f"Measured {made}."]
@@ -45,9 +45,12 @@ def page(measured: Iterable[tuple[Outcome, str]], machine: Mapping[str, Any]) ->
             parts += ["", f"This scenario failed: {outcome.failed.splitlines()[0]}"]
             continue
         if outcome.lines:
-            parts += ["", *_markdown(*_cells(outcome))]
+            parts += ["", *markdown(*_cells(outcome))]
         if outcome.targets:
-            parts += ["", *_markdown(["target", "is", "wanted", ""], [_target(target) for target in outcome.targets])]
+            parts += [
+                "",
+                *markdown(["target", "is", "wanted", ""], [target_cells(target) for target in outcome.targets]),
+            ]
         for note in outcome.notes:
             parts += ["", note]
     return "\n".join(parts) + "\n"
@@ -59,7 +62,8 @@ def _cells(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
     return ["", *titles], rows
 
 
-def _target(target: Target) -> list[str]:
+def target_cells(target: Target) -> list[str]:
+    """Return a target's line: what, is, wanted, and whether it is met."""
     value, limit = (f"{_number(number)} {target.unit}".strip() for number in (target.value, target.limit))
     return [target.what, value, f"{target.sign} {limit}", "met" if target.met else "MISSED"]
 
@@ -72,7 +76,8 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
 
 
-def _aligned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table for a terminal."""
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     return [
         "  "
@@ -84,6 +89,7 @@ def _aligned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table in Markdown."""
     lines = [titles, ["---", *("---:" for _ in titles[1:])], *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
