@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,17 +88,52 @@ class Airflow:
             return con.execute(f'SELECT * FROM "{table}"').fetchall()
 
 
-@pytest.fixture(scope="package")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    """Return a healthy Airflow with the demo's settings."""
-    home = tmp_path_factory.mktemp("airflow")
+@contextmanager
+def started(home: Path) -> Iterator[Airflow]:
+    """Start an Airflow with the demo's settings; stop it at the end."""
     configs = home / "configs"
     configs.mkdir()
     (configs / "numbers.csv").write_text("n,word\n1,one\n2,two\n3,three\n")
-    made = demo.prepare(home, argparse.Namespace(port=demo.free_ports(1)[0], check=False))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+            patch.delenv(name)  # settings of the test that happens to be the first
+        made = demo.prepare(home, argparse.Namespace(port=demo.free_ports(1)[0], check=False))
     environment = {**made.environment, "AIRFLOW__DATAFORGE__CONFIGS_FOLDER": str(configs)}
     with demo.components(dataclasses.replace(made, environment=environment)) as running:
         yield Airflow(home, configs, demo.Api(running).login())
+
+
+class Lease:
+    """The one Airflow of this folder: started by the first test that wants it, stopped after the folder's last test."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._airflow: Airflow | None = None
+
+    def take(self, factory: pytest.TempPathFactory) -> Airflow:
+        if self._airflow is None:
+            self._airflow = self._stack.enter_context(started(factory.mktemp("airflow")))
+        return self._airflow
+
+    def end(self) -> None:
+        self._airflow = None
+        self._stack.close()
+
+
+LEASE = Lease()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Stop Airflow after the last test that uses it: it takes an eighth of a core from all that follow."""
+    if nextitem is None or nextitem.path.parent != Path(__file__).parent:
+        LEASE.end()
+
+
+@pytest.fixture
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    """Return a healthy Airflow with the demo's settings."""
+    return LEASE.take(tmp_path_factory)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the sweeps found and the product does not do yet; each goes when it passes."""
+"""What killed attempts leave on their machine, and columns that are named like our own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tests.faults.places import FIRST, Bench
 from tests.faults.test_fault_values import stored, world_of
 
 
-@pytest.mark.xfail(reason="nobody removes the scratch folders of killed attempts", strict=True)
 def test_a_killed_attempt_leaves_no_scratch_folder(bench: Bench) -> None:
     base = bench.base("duckdb", "append")
     with bench.copy(base) as world:
@@ -18,7 +17,6 @@ def test_a_killed_attempt_leaves_no_scratch_folder(bench: Bench) -> None:
         assert world.see(gaps=True).debris == ()
 
 
-@pytest.mark.xfail(reason="a column of the name of our run column is overwritten by the run's number", strict=True)
 @pytest.mark.parametrize("kind", ["postgres", "duckdb"])
 def test_a_column_of_the_name_of_our_own_is_kept_or_refused(bench: Bench, kind: str) -> None:
     with world_of(bench, kind) as world:
