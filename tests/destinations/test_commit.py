@@ -955,10 +955,16 @@ def test_the_ledger_can_stand_in_a_schema_of_its_own(place: Place) -> None:
 @pytest.mark.parametrize("config", [{}, MERGE, {"write_disposition": "replace"}])
 def test_a_column_of_the_name_of_our_own_is_refused_not_filled_anew(place: Place, config: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{RUN_COLUMN!r}, which DataForge fills") as caught:
-        place.load({"id": [1], RUN_COLUMN: [77]}, "A", config=config)
+        place.load({"id": [1], RUN_COLUMN: ["my own"]}, "A", config=config)
     assert "rename or drop it with a transform, or give run_column another name" in str(caught.value)
-    place.load({"id": [1], RUN_COLUMN: [77]}, "A", config={**config, "run_column": None})
-    assert place.stored(RUN_COLUMN) == [(77,)]
+    place.load({"id": [1], RUN_COLUMN: ["my own"]}, "A", config={**config, "run_column": None})
+    assert place.stored(RUN_COLUMN) == [("my own",)]
+
+
+def test_the_run_column_of_a_table_that_was_read_is_left_out(place: Place) -> None:
+    place.load({"id": [1], RUN_COLUMN: [77]}, "A")
+    assert place.stored("id") == [(1,)]
+    assert place.stored(RUN_COLUMN) != [(77,)]
 
 
 # ---- PostgreSQL alone

@@ -14,7 +14,7 @@ def test_a_killed_attempt_leaves_no_scratch_folder(bench: Bench) -> None:
     base = bench.base("duckdb", "append")
     with bench.copy(base) as world:
         bench.disturb(base, world, (Seam("dataforge.runtime.load:load"),))
-        assert world.see(gaps=True).debris == ()
+        assert world.see().debris == ()
 
 
 @pytest.mark.parametrize("kind", ["postgres", "duckdb"])

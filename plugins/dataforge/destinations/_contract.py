@@ -6,7 +6,7 @@ with a wider column. A column in which no load had a value yet takes the type of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,11 +81,15 @@ def plan_columns(
     `evidence` counts, for a column, how often a value did not fit so far: once means a wider type, twice means text.
     ConfigError names every column that the contract does not let in.
     """
+    import pyarrow as pa
+
     plan = ColumnPlan()
     if problems := list(twice(schema.names, target.fold, str(target))):
         raise ConfigError(problems)
-    _check_reserved(schema, target, config)
     fields = {field.name: field for field in schema}
+    if (passed_on := _named(fields, target, config.run_column)) and pa.types.is_int64(fields[passed_on].type):
+        del fields[passed_on]  # of one of our own tables, from which the records were read; here it is filled anew
+    _check_reserved(fields, target, config)
     if flag := _named(fields, target, config.delete_flag if config.write_disposition == "merge" else None):
         plan.flag = db.new(fields.pop(flag))
     _check_keys(fields, target, config)
@@ -347,7 +351,7 @@ def _named(fields: Mapping[str, pa.Field[Any]], target: Target, name: str | None
     return next((one for one in fields if name is not None and target.fold(one) == target.fold(name)), None)
 
 
-def _check_reserved(schema: pa.Schema, target: Target, config: TableConfig) -> None:
+def _check_reserved(names: Iterable[str], target: Target, config: TableConfig) -> None:
     """Raise ConfigError when the records bring a column that DataForge itself fills."""
     from dataforge.destinations._dispositions import CLOSED_BY, ROW
 
@@ -363,7 +367,7 @@ def _check_reserved(schema: pa.Schema, target: Target, config: TableConfig) -> N
             ("table",),
             f"rename or drop it with a transform{taken[target.fold(name)]}",
         )
-        for name in schema.names
+        for name in names
         if target.fold(name) in taken
     ]
     if problems:
