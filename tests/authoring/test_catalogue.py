@@ -63,6 +63,13 @@ PROGRAM = """
         deploy("x.json", json.dumps(config), base_revision="", actor="ada", root=folder)
     except InvalidDeploy as error:
         told["deploy"] = [one.code for one in error.findings]
+    from dataforge.authoring.failures import read_failure
+    from dataforge.runtime.connections import secrets
+
+    kept = json.dumps({"dag_id": "d", "source": {"connection": "shop_db"}})
+    (folder / "d.json").write_text(kept)
+    failure = read_failure("ERROR - who is canary-1, or canary-2, or canary-9?", folder / "d.json")
+    told["withheld"] = [sorted(one[-1:] for one in secrets()), failure.errors[0].replace("canary-9", "nine")]
     Connection.__table__.drop(settings.get_engine())
     catalogue.KEEP_SECONDS = 0
     away = catalogue.read(folder)
@@ -98,6 +105,7 @@ def test_connections_are_those_of_airflows_own_database_and_of_the_persons_team(
     assert told["finance"]["found"]["ledger"] == []
     assert told["ada"]["found"]["shop_db"][0][2] == "there is no Airflow connection 'shop_db' that you may use"
     assert told["deploy"] == ["unknown-connection"]
+    assert told["withheld"] == [["1", "2", "3"], "ERROR - who is ***, or ***, or nine?"]
     # without Airflow's list an unknown connection may be there all the same
     assert told["away"] == [False, ["Airflow's connections could not be listed (OperationalError)"], ["warning"]]
 

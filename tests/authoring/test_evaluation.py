@@ -196,7 +196,7 @@ def test_weights_are_the_right_ones_or_none(tmp_path: Path, capsys: pytest.Captu
 
 def test_the_page_says_what_was_reached_and_what_was_not() -> None:
     facts = {"right": 9, "facts": 10, "parsed": True, "valid": True, "seconds": 2.0, "own_ms": 20.0, "checks_ms": 4.0}
-    ends = {"calls": 1, "turns": 1, "tokens": 900, "kinds": {"steps": 1}, "failures": []}
+    ends = {"cut": 0, "calls": 1, "turns": 1, "tokens": 900, "kinds": {"steps": 1}, "failures": []}
     result = {"case": "plain-x", "wording": "plain", "language": "en", "outcome": "config", **facts, **ends}
     repair = {
         "faults": 10,

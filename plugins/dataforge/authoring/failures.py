@@ -45,6 +45,9 @@ _ADVICE = {
 }
 
 
+_CONNECTION = re.compile(r'"connection"\s*:\s*"([A-Za-z0-9_.-]{1,250})"')
+
+
 @dataclass(frozen=True)
 class Failure:
     """A failed run in words. `findings` are those of its errors that name a place in the config."""
@@ -63,7 +66,7 @@ class Failure:
 
 def read_failure(log: str, file: Path) -> Failure:
     """Return what a log (text, or Airflow's JSON lines) says about the config in `file`; secrets are masked."""
-    lines = masked("\n".join(_lines(log)), secrets()).splitlines()
+    lines = masked("\n".join(_lines(log)), secrets(_connections(file))).splitlines()
     at = [index for index, line in enumerate(lines) if _ERROR.search(line)]
     kept = sorted({index for hit in at[-20:] for index in range(max(0, hit - 3), min(len(lines), hit + 6))})
     text = "\n".join(lines[index] for index in kept) if kept else "\n".join(lines[-30:])
@@ -71,6 +74,14 @@ def read_failure(log: str, file: Path) -> Failure:
     found = tuple(_placed("\n".join(lines), file))
     advice = next((_ADVICE[name] for pattern, name in _HINTS for line in errors if re.search(pattern, line)), "")
     return Failure(text[-MAX_LOG:], errors, found, "" if found else advice)
+
+
+def _connections(file: Path) -> set[str]:
+    """Return the ids of the connections that a config names, valid or not."""
+    try:
+        return set(_CONNECTION.findall(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeError):
+        return set()
 
 
 def _lines(log: str) -> Iterator[str]:

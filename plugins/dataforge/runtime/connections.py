@@ -11,13 +11,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dataforge.components.base import Connection
 from dataforge.components.secret_shapes import names_secret
-from dataforge.errors import ConfigError, Problem, TerminalError, TransientError
+from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, TransientError
 from dataforge.settings import config_option
 
 ENV_PREFIX = "AIRFLOW_CONN_"
@@ -62,20 +63,38 @@ def parse(conn_id: str, text: str) -> Connection:
         ) from None
 
 
-def secrets() -> tuple[str, ...]:
-    """Return the secrets of the connections that stand in the environment, to be withheld wherever they are found.
+def secrets(conn_ids: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the secrets of connections, to be withheld wherever they are found.
 
-    Words that could stand anywhere, such as the password "postgres", are left out.
+    Those of connections in the environment, of the given ones wherever they are kept, and of all in Airflow's database
+    where this process has read it. Words that could stand anywhere, such as the password "postgres", are left out.
     """
-    found: set[str] = set()
+    known: list[Connection] = []
     for name, text in os.environ.items():
         if name.startswith(ENV_PREFIX) and text.strip():
-            try:
-                connection = parse(name.removeprefix(ENV_PREFIX).lower(), text)
-            except TerminalError:
-                continue
-            found |= {connection.password, *_secrets_in(connection.extra)}
+            with suppress(TerminalError):
+                known.append(parse(name.removeprefix(ENV_PREFIX).lower(), text))
+    for conn_id in conn_ids:
+        with suppress(DataForgeError):
+            known.append(lookup(conn_id))
+    found = {text for one in known for text in (one.password, *_secrets_in(one.extra))} | _stored_secrets()
     return tuple(sorted(text for text in found if len(text) >= 6 and not _PLAIN_WORD.fullmatch(text)))
+
+
+def _stored_secrets() -> set[str]:
+    """Return what Airflow's database keeps; nothing where its models are not loaded, since that takes seconds."""
+    if in_task() or "airflow.models.connection" not in sys.modules:
+        return set()
+    try:
+        from airflow.models.connection import Connection as Stored
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            found = session.scalars(select(Stored)).all()
+            return {text for one in found for text in (one.password or "", *_secrets_in(one.extra_dejson))}
+    except Exception:  # noqa: BLE001  # what Airflow and its database may raise is not ours to list
+        return set()
 
 
 _PLAIN_WORD = re.compile(r"[a-z]{1,15}|[A-Z]?[a-z]{1,15}|[A-Z]{1,15}")
