@@ -79,6 +79,7 @@ def _chosen(only: str | None, limit: int | None) -> list[Case]:
 def _run(name: str, title: str, file: Path, cases: Sequence[Case], given: argparse.Namespace) -> None:
     kept = _kept(name)
     kept |= {"name": name, "title": title}
+    found: list[evaluation.Result] = []
     with evaluation.served(name, file) as gateway:
         if cases:
             about = {
@@ -86,18 +87,18 @@ def _run(name: str, title: str, file: Path, cases: Sequence[Case], given: argpar
                 "load average": f"{os.getloadavg()[0]:.1f}",
                 "cores": os.cpu_count(),
             }
-            found = evaluation.run(cases, gateway, control=given.control)
             kept["about"] = about
-            for main_, control in found:
+            for main_, control in evaluation.run(cases, gateway, control=given.control):
+                found.append(main_)
                 before = kept["results"].get(main_.case, {})
                 again = evaluation.packed(control) or before.get("control")
                 kept["results"][main_.case] = {"main": evaluation.packed(main_), "control": again}
-            _keep(name, kept)
+                _keep(name, kept)
         if given.faults or given.only_faults:
             kept["repair"] = evaluation.mend(gateway)
             _keep(name, kept)
     print(page.report(kept))
-    _failures([main_ for main_, _ in (found if cases else [])])
+    _failures(found)
 
 
 def _failures(results: Sequence[evaluation.Result]) -> None:

@@ -17,6 +17,7 @@ from benchmarks.authoring import faults
 from benchmarks.authoring.judging import Fact, judge
 from benchmarks.authoring.requests import CONNECTIONS, Case, config
 from dataforge.authoring import library
+from dataforge.authoring.author import answered as read_answer
 from dataforge.authoring.author import author
 from dataforge.authoring.base import AuthorRequest, Draft
 from dataforge.authoring.catalogue import Catalogue, Known
@@ -32,12 +33,13 @@ TURNS = 5
 
 @dataclass
 class Watch:
-    """A gateway that notes how long each call took and whether its answer could be parsed."""
+    """A gateway that notes how long each call took, whether its answer could be read and whether it was cut off."""
 
     inner: Gateway
     seconds: float = 0.0
     calls: int = 0
     broken: int = 0
+    cut: int = 0
 
     def complete(self, request: Request, on_text: OnText | None = None, cancel: Cancel | None = None) -> Completion:
         """Hand the call on."""
@@ -46,7 +48,9 @@ class Watch:
         # what the gateway itself takes is ours, not the model's
         self.seconds += min(answer.usage.seconds, time.perf_counter() - begun)
         self.calls += 1
-        self.broken += request.schema is not None and answer.value is None
+        if request.schema is not None and answer.value is None:
+            self.cut += answer.finish == "length"
+            self.broken += not read_answer(answer)  # of one that was cut off, what is complete counts
         return answer
 
     def __getattr__(self, name: str) -> Any:
@@ -73,6 +77,7 @@ class Result:
     tokens: int
     kinds: Mapping[str, int] = field(default_factory=dict)
     failures: Sequence[tuple[str, str, str, str]] = ()
+    cut: int = 0
 
     @property
     def perfect(self) -> bool:
@@ -108,11 +113,8 @@ def _hello() -> tuple[Any, ...]:
     return (Message("user", "Hello"),)
 
 
-def run(
-    cases: Sequence[Case], gateway: Gateway, *, control: bool, tell: bool = True
-) -> list[tuple[Result, Result | None]]:
-    """Return the result of each request and, where wanted, of its control run without the two nearest examples."""
-    found = []
+def run(cases: Sequence[Case], gateway: Gateway, *, control: bool) -> Iterator[tuple[Result, Result | None]]:
+    """Yield the result of each request and, where wanted, of its control run without the two nearest examples."""
     with tempfile.TemporaryDirectory(prefix="dataforge-authoring-") as folder:
         known = tuple(Known(id_, type_) for id_, type_ in CONNECTIONS.items())
         catalogue = Catalogue(known, complete=True, folder=Path(folder))
@@ -123,15 +125,13 @@ def run(
             if control:
                 rest = [one for one in library.packaged() if one.id not in draft.examples]
                 second = _one(case, gateway, catalogue, rest)[0] if result.calls else result
-            found.append((result, second))
-            if tell:
-                print(
-                    f"{number:3}/{len(cases)} {case.id:32} {result.right:2}/{result.facts:2} "
-                    f"{'valid' if result.valid else '-':5} {result.seconds:5.1f} s {result.turns} turns",
-                    file=sys.stderr,
-                    flush=True,
-                )
-    return found
+            print(
+                f"{number:3}/{len(cases)} {case.id:32} {result.right:2}/{result.facts:2} "
+                f"{'valid' if result.valid else '-':5} {result.seconds:5.1f} s {result.turns} turns",
+                file=sys.stderr,
+                flush=True,
+            )
+            yield result, second
 
 
 _FIRST = Case("first", "plain", "Load rowboats.csv into duckdb rowboats, rows with length_m > 3 only.", config(to={}))
@@ -170,6 +170,7 @@ def _one(
         draft.usage.tokens,
         Counter(fact.kind for fact in wrong),
         shown,
+        watch.cut,
     ), draft
 
 
@@ -187,25 +188,20 @@ def _checks_ms(draft: Draft, catalogue: Catalogue) -> float:
     return 1000 * (time.perf_counter() - begun)
 
 
-def mend(gateway: Gateway, *, tell: bool = True) -> dict[str, Any]:
+def mend(gateway: Gateway) -> dict[str, Any]:
     """Return what repair makes of the injected faults, by class, with the fixers alone and with the model."""
     injected = faults.inject()
     alone = faults.run(injected)
     left = [outcome.fault for outcome in alone if not outcome.good]
-    if tell:
-        print(f"{len(injected)} faults, {len(left)} are left to the model", file=sys.stderr, flush=True)
+    print(f"{len(injected)} faults, {len(left)} are left to the model", file=sys.stderr, flush=True)
     asked: list[faults.Outcome] = []
     turns: list[int] = []
     for fault in left:
         ((outcome, repaired),) = faults.run_with([fault], gateway)
         asked.append(outcome)
         turns.append(sum(bool(turn.model) for turn in repaired.trace))
-        if tell:
-            print(
-                f"  {fault.kind:40} {'fixed' if outcome.good else 'left':6} {turns[-1]} turns",
-                file=sys.stderr,
-                flush=True,
-            )
+        state = "fixed" if outcome.good else "left"
+        print(f"  {fault.kind:40} {state:6} {turns[-1]} turns", file=sys.stderr, flush=True)
     done = [*(outcome for outcome in alone if outcome.good), *asked]
     kinds = sorted({outcome.fault.kind for outcome in done})
     return {
@@ -246,6 +242,7 @@ def figures(results: Sequence[Result]) -> dict[str, float]:
         "facts %": 100 * sum(one.right for one in results) / sum(one.facts for one in results),
         "perfect %": 100 * sum(one.perfect for one in results) / count,
         "asked %": 100 * len(asked) / count,
+        "cut %": 100 * sum(one.cut > 0 for one in results) / count,
         "turns": sum(one.turns for one in results) / count,
         "tokens": sum(one.tokens for one in results) / count,
         "median s": statistics.median(one.seconds for one in results),

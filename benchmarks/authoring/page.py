@@ -14,10 +14,12 @@ from benchmarks.table import aligned, markdown, target_cells
 ABOUT = """Made by `python -m benchmarks.authoring --page` from the results of real models on a llama.cpp server: one
 thread, temperature 0, at most five turns a request. Each request has facts that a right answer shows; *facts* counts
 those that are right, *perfect* the requests with no fact wrong, *valid* the configs that pass every check after repair,
-*asked* the requests that needed the model: what a request spells out word by word is read without one. No example of
-the library shares names or shape with a request (a test sees to it); the *control* is a run with the two nearest
-examples of each request withheld. The loosely worded third was written once and served for measuring only. The 0.5 B
-and 1.5 B weights are anonymous uploads, checked by digest, for evaluation only; nothing of them is shipped."""
+*asked* the requests that needed the model: what a request spells out word by word is read without one; *cut* those with
+an answer that ended at its limit, of which what was complete counts. No example of the library shares names or shape
+with a request (a test sees to it); the *control* is a run with the two nearest examples of each request withheld. The
+plain and the nasty third were in sight while the reading of requests was built, so their figures are no promise; the
+loosely worded third was written once and served for measuring only. The 0.5 B and 1.5 B weights are anonymous uploads,
+checked by digest, for evaluation only; nothing of them is shipped."""
 
 WANTED: Mapping[str, Mapping[str, float]] = {
     "smollm2:135m": {"valid": 97, "facts": 70},
@@ -25,7 +27,7 @@ WANTED: Mapping[str, Mapping[str, float]] = {
     "qwen2.5-coder:1.5b": {"valid": 99, "facts": 92, "loose": 85, "seconds": 15},
 }
 _TITLES = (
-    "requests", "parses %", "valid %", "facts %", "perfect %", "asked %", "turns", "tokens", "median s",
+    "requests", "parses %", "valid %", "facts %", "perfect %", "asked %", "cut %", "turns", "tokens", "median s",
     "median s, model asked", "p95 s", "own p95 ms", "checks p95 ms",
 )  # fmt: skip
 
@@ -43,6 +45,8 @@ def rows(kept: Mapping[str, Any]) -> dict[str, list[Result]]:
         "plain and nasty, control": [one for one in control if one.wording in ready],
         "loose": [one for one in main if one.wording == "loose"],
         "loose, control": [one for one in control if one.wording == "loose"],
+        "all": main,
+        "all, control": control,
         "German": [one for one in main if one.language == "de"],
     }
 
@@ -58,7 +62,7 @@ def targets(kept: Mapping[str, Any]) -> list[Target]:
         made.append(Target("answers that parse", whole["parses %"], ">=", 100, "%"))
         if "valid" in wanted:
             made.append(Target("valid after repair", whole["valid %"], ">=", wanted["valid"], "%"))
-    control = found.get("plain and nasty, control")
+    control = found.get("all, control")
     if control and "facts" in wanted:
         made.append(
             Target("facts right, two nearest examples withheld", control["facts %"], ">=", wanted["facts"], "%")
@@ -67,7 +71,7 @@ def targets(kept: Mapping[str, Any]) -> list[Target]:
     if loose and "loose" in wanted:
         made.append(Target("facts right, loose wording", loose["facts %"], ">=", wanted["loose"], "%"))
     if whole and "seconds" in wanted:
-        made.append(Target("median of a request", whole["median s"], "<=", wanted["seconds"], "s"))
+        made.append(Target("median where it was asked", whole["median s, model asked"], "<=", wanted["seconds"], "s"))
     if whole:
         made.append(Target("our own share, p95", whole["own p95 ms"], "<=", 150, "ms"))
         made.append(Target("checks, p95", whole["checks p95 ms"], "<=", 50, "ms"))

@@ -208,7 +208,7 @@ class _Work:
                 notes.append("what is missing only you can say; no model was asked")
             else:
                 completion, prompt = self._ask(grounds, shown)
-                answer = _answered(completion)
+                answer = answered(completion)
                 notes += [*completion.notes, *([completion.problem] if completion.problem else [])]
                 trace.append(_turn("author", completion, prompt, f"answered after {len(shown)} examples"))
         except GatewayError as error:
@@ -414,7 +414,7 @@ class _Work:
         return done.candidate, list(done.trace)
 
 
-def _answered(completion: Completion) -> Mapping[str, Any]:
+def answered(completion: Completion) -> Mapping[str, Any]:
     """Return the JSON of an answer; of one that was cut off, what of it is complete."""
     if isinstance(completion.value, Mapping):
         return completion.value
@@ -641,4 +641,4 @@ def _grounds_of(config: Config, grounds: Grounds) -> dict[str, Extracted]:
     return found
 
 
-__all__ = ["author", "identifiers"]
+__all__ = ["answered", "author", "identifiers"]

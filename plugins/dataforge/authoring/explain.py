@@ -11,7 +11,7 @@ from dataforge.authoring.base import Change, Config
 from dataforge.authoring.diff import short
 from dataforge.config.findings import CODES, Finding
 from dataforge.errors import ConfigError, DataForgeError, GatewayError
-from dataforge.gateway.base import Gateway, OnText, Request, Usage
+from dataforge.gateway.base import Cancel, Gateway, OnText, Request, Usage
 
 _DISPOSITIONS = {
     "append": "adding rows to what is there",
@@ -86,6 +86,7 @@ def polish(
     team: str = "",
     use_cache: bool = True,
     on_text: OnText | None = None,
+    cancel: Cancel | None = None,
 ) -> Explanation:
     """Return an explanation, reworded by a model when there is one; ours when none answers or it leaves names out."""
     if gateway is None:
@@ -97,7 +98,7 @@ def polish(
         "explain", prompt.messages, model=model, max_tokens=400, actor=actor, team=team, use_cache=use_cache
     )
     try:
-        done = gateway.complete(request, on_text)
+        done = gateway.complete(request, on_text, cancel)
     except GatewayError:
         return Explanation(plain, plain, sql)
     text = done.text.strip()

@@ -140,6 +140,15 @@ _STACKED = re.compile(
     r"union|stack|combin|together|append|on\s+top|below\s+each|vereinig|untereinander|zusammen|both|add|concat|all\s+of\s+them",
     re.I,
 )
+_COUNTED = re.compile(
+    r"sum|total|count|number\s+of|averag|mean|median|\bavg|\bmax|\bmin|highest|lowest|largest|smallest|\bper\b|\beach\b|\bevery\b|group"
+    r"|how\s+(?:many|much)|aggregat|most|least|summe|anzahl|durchschnitt|gesamt|\bje\b|\bpro\b|jede|wie\s*viel|mittel|breakdown|statist",
+    re.I,
+)
+_EMPTY = re.compile(
+    r"null|missing|empty|without|\bno\b|blank|given|\bset\b|present|ha(?:ve|s|ving)\b|fill|known|leer|fehl|ohne|gefüllt|gesetzt|vorhanden|kein",
+    re.I,
+)
 _FREE_WORDS = frozenset(
     "type path param location query body link_header next_url next page cursor offset limit start size_param size links meta "
     "per_page get post utf gzip zstd snappy auto none fail deduplicate dead_letter skip evolve freeze newline_delimited".split()
@@ -222,7 +231,8 @@ def _known_steps(
             continue
         # what the request spells out is explained; other steps must be about something else that it says
         again = kinds.get(str(step.get("type")), set()) & _names_in(step)
-        reduced, gone = _reduced(step, known if again else unstated)
+        told = _without_news(step, again, unstated) if again else step
+        reduced, gone = _reduced(told, known if again else unstated)
         if reduced is None:
             left.append(_step_in_words(step))
             continue
@@ -234,10 +244,34 @@ def _known_steps(
     return kept, left
 
 
+def _without_news(step: Mapping[str, Any], stated: set[str], unstated: _Known) -> Mapping[str, Any]:
+    """Return a step that the request spells out without columns that it names for something else."""
+    columns = step.get("columns")
+    if isinstance(columns, Mapping):
+        return {**step, "columns": {k: v for k, v in columns.items() if k.lower() in stated or unstated.has(str(k))}}
+    if isinstance(columns, list):
+        return {**step, "columns": [one for one in columns if str(one).lower() in stated or unstated.has(str(one))]}
+    return step
+
+
 def _covering(steps: list[Mapping[str, Any]], grounds: Grounds) -> list[Mapping[str, Any]]:
     """Leave out a model's second telling of a join or aggregate that the request spells out."""
     kinds = {str(step.config["type"]) for step in grounds.steps} & {"join", "aggregate"}
     return [step for step in steps if step.get("type") not in kinds]
+
+
+def _values_said(condition: str, known: _Known) -> bool:
+    """Return whether the values of a condition stand in the request; dates that are computed may be anything."""
+    if re.search(r"\bcurrent_|\bnow\(|\binterval\b|\$\{", condition, re.I):
+        return True
+    if re.search(r"\bis\s+(?:not\s+)?null\b", condition, re.I) and not known.says(_EMPTY):
+        return False
+    plain = re.sub(r"'[^']*'", " ", condition)
+    numbers = re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", plain)
+    if any(number not in known.numbers and number not in ("0", "1") for number in numbers):
+        return False
+    words = [word for text in re.findall(r"'([^']*)'", condition) for word in _WORD.findall(text)]
+    return all(map(known.has, words))
 
 
 def _step_in_words(step: Mapping[str, Any]) -> str:
@@ -289,6 +323,10 @@ def _reduced(step: Mapping[str, Any], known: _Known) -> tuple[dict[str, Any] | N
     for key in ("where", "expression", "query"):
         if key in found and not (speaks(found[key]) and identifiers(str(found[key]))):
             return None, []
+    if any(not _values_said(str(found[key]), known) for key in ("where", "expression") if key in found):
+        return None, []
+    if type_ == "aggregate" and not known.says(_COUNTED):
+        return None, []
     if type_ == "union" and not known.says(_STACKED):
         return None, []
     if type_ == "deduplicate" and not known.says(_TWICE):  # it takes rows away: not without a word of it

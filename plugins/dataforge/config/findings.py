@@ -20,6 +20,8 @@ CODES: dict[str, str] = {
     "unreadable": "The file can't be read: rights, or an error of the disk.",
     "too-large": "The file is larger than [dataforge] max_config_bytes.",
     "empty-file": "The file is empty.",
+    "no-such-file": "There is no config of that name.",
+    "unknown-pipeline": "No config makes a pipeline of that dag_id.",
     # the JSON text
     "byte-order-mark": "The file begins with a byte order mark.",
     "duplicate-key": "An object has the same key twice.",
@@ -55,6 +57,8 @@ CODES: dict[str, str] = {
     "misplaced-placeholder": "A ${…} where run values may not stand.",
     "secret-in-config": "A value looks like a secret; secrets belong into an Airflow connection.",
     "unknown-param": "A ${params.…} that the config does not declare.",
+    # plain words
+    "empty-request": "The request has no words.",
     # columns, SQL and what a pipeline does as a whole
     "contract-frozen": "A column would have to change, which the schema contract does not allow.",
     "constant": "An expression names no column where one is needed.",
