@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg2  # type: ignore[import-untyped]
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from dataforge.destinations._ledger import LedgerTables
 from dataforge.destinations._sql_dialects import DIALECTS, differs, literal, translated
 from dataforge.destinations._sql_tables import placeholders
 from dataforge.destinations._sql_types import arrow_of, bound, new_column, sized, written_type
@@ -225,3 +227,10 @@ def test_sizes_of_the_information_schema_become_types() -> None:
     assert sized("NVARCHAR", -1, None, None) == "nvarchar(max)"
     assert sized("decimal", None, 12, 2) == "decimal(12,2)"
     assert sized("int", None, 10, 0) == "int"
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "postgres", "sqlite"])
+@pytest.mark.parametrize("text", ["a'b", "x\\y", "two\nlines", "tab\t%s ${x}", "ü'' '", "\r", ""])
+def test_the_ledgers_own_text_literals_are_those_of_sqlglot(dialect: str, text: str) -> None:
+    tables = LedgerTables(cast("Any", SimpleNamespace(dialect=dialect)), "", "p", "t")
+    assert tables.text(text) == exp.Literal.string(text).sql(dialect)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
+from dataforge.components.database import quote_literal
 from dataforge.components.delivery import DeadLetter, LoadRecord, Reject, State
 from dataforge.errors import FencedError, TransientError
 
@@ -64,6 +65,9 @@ _LOAD_FIELDS = (
     "run_key, run_id, target, disposition, digest, row_count, rejected, epoch, committed_at, inserted, updated, "
     "deleted, cursor_json, schema_version, revision, actor, attempt, undone_at"
 )
+
+_STANDARD_TEXTS = frozenset({"duckdb", "postgres", "sqlite"})
+"""Dialects whose text literals are those of standard SQL: importing SQLGlot for them takes as long as a small load."""
 
 
 class Statements(Protocol):
@@ -140,9 +144,12 @@ class LedgerTables:
 
     def text(self, value: str) -> str:
         """Return a text literal; NUL can't stand in one, and its escape in JSON does not need it."""
+        value = value.replace("\0", "\\u0000")
+        if self.db.dialect in _STANDARD_TEXTS:
+            return quote_literal(value)
         from sqlglot import exp
 
-        return exp.Literal.string(value.replace("\0", "\\u0000")).sql(self.db.dialect)
+        return exp.Literal.string(value).sql(self.db.dialect)
 
     def instant(self, value: datetime) -> str:
         """Return an instant as a literal of the ledger's type for them."""
