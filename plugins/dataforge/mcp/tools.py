@@ -581,9 +581,9 @@ def _object(text: str) -> dict[str, Any]:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         message = f"the text is no JSON ({error})" if isinstance(error, ValueError) else "the text is nested too deeply"
-        raise ConfigError(Problem("invalid-json", message, (), "repair_config can help")) from None
+        raise ConfigError(Problem("syntax-error", message, (), "repair_config can help")) from None
     if not isinstance(data, dict):
-        raise ConfigError(Problem("invalid-json", "the text is no JSON object", (), 'write {"dag_id": …}'))
+        raise ConfigError(Problem("wrong-type", "the text is no JSON object", (), 'write {"dag_id": …}'))
     return data
 
 
