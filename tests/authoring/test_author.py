@@ -15,6 +15,7 @@ from dataforge.authoring.catalogue import Catalogue, Known, read
 from dataforge.authoring.constraints import keys_of, schema, shared_schema
 from dataforge.authoring.extraction import extract
 from dataforge.authoring.grounding import ground
+from dataforge.authoring.refine import refine
 from dataforge.components.base import Connection
 from dataforge.errors import ModelAway
 from dataforge.gateway.opening import open_gateway
@@ -311,3 +312,15 @@ def test_a_real_model_answers_a_loose_request_with_a_valid_config(model_server: 
     assert made.config["destination"]["table"] == "fin.payments"
     assert made.trace[0].model == f"lab/{NAME}"
     assert made.usage.completion_tokens > 0
+
+
+@pytest.mark.parametrize("mode", ["ask", "plan", "edit"])
+@pytest.mark.parametrize("text", ["load orders " * 600, f"load {'x' * 5_000} into duckdb", "a" * 5_000])
+@pytest.mark.timeout(10)
+def test_a_request_that_would_take_long_to_read_is_refused_at_once(text: str, mode: Any, tmp_path: Path) -> None:
+    draft = author(AuthorRequest(text, mode=mode, folder=tmp_path), None)
+    assert draft.refused
+    assert "too long" in draft.findings[0].message
+    changed = refine(AuthorRequest(text, mode=mode, folder=tmp_path, base={"dag_id": "x"}), None)
+    assert changed.refused
+    assert "too long" in changed.findings[0].message

@@ -79,11 +79,13 @@ def author(
         from dataforge.authoring.refine import refine
 
         return refine(request, gateway, catalogue=catalogue, on_text=on_text, cancel=cancel, path=path, private=private)
+    if reason := prompts.too_much(request.text):
+        return _refused(request, (), (), reason)
     mended = mend(request.text, [one.id for one in catalogue.connections])
     request = replace(request, text=mended.text)
     found = extract(request.text, catalogue.types)
     refused = refusals(request.text, found, catalogue)
-    if refused or asks_for_prompt(request.text) or len(request.text) > prompts.MAX_REQUEST:
+    if refused or asks_for_prompt(request.text):
         return _as_written(_refused(request, refused, found), mended)
     found = _with_urls(found, catalogue)
     grounds = ground(request.text, found, catalogue.types, request.pinned)
@@ -150,18 +152,18 @@ def _with_urls(found: Iterable[Extracted], catalogue: Catalogue) -> tuple[Extrac
     return tuple(made)
 
 
-def _refused(request: AuthorRequest, refused: Sequence[Refusal], found: Sequence[Extracted]) -> Draft:
+def _refused(
+    request: AuthorRequest,
+    refused: Sequence[Refusal],
+    found: Sequence[Extracted],
+    reason: str = "the instructions of the assistant are not part of a pipeline",
+) -> Draft:
     file = Path("request")
     findings = tuple(
         Finding("refused", "error", one.reason, file, *_line(request.text, one.start), "", one.instead)
         for one in refused
     )
     if not findings:
-        reason = (
-            "the request is too long"
-            if len(request.text) > prompts.MAX_REQUEST
-            else "the instructions of the assistant are not part of a pipeline"
-        )
         findings = (Finding("refused", "error", reason, file, 1, 1, "", "say what data should go where"),)
     answer = "This can't be done: " + "; ".join(f"{one.message}. Instead: {one.suggestion}" for one in findings)
     return Draft(None, "", findings, extracted=tuple(found), answer=answer, refused=True, request_id=request.request_id)

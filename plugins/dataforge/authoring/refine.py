@@ -100,10 +100,12 @@ def refine(
     text = text if text is not None else layout.write(base)
     base = json.loads(text)
     catalogue = catalogue if catalogue is not None else read_catalogue(request.folder)
+    if reason := prompts.too_much(request.text):
+        return _refused(request, text, base, [(reason, "say what should be different")], ())
     found = extract(request.text, [one.id for one in catalogue.connections])
     if refused := refusals(request.text, found, catalogue):
         return _refused(request, text, base, [(one.reason, one.instead) for one in refused], found)
-    if asks_for_prompt(request.text) or len(request.text) > prompts.MAX_REQUEST:
+    if asks_for_prompt(request.text):
         return _refused(
             request, text, base, [("this is no change of a pipeline", "say what should be different")], found
         )

@@ -20,6 +20,16 @@ from dataforge.gateway.base import Message
 _VERSION = re.compile(r"\A<!-- version: (\d+) -->\n")
 MAX_REQUEST = 6_000
 """Characters of a request that a prompt takes; more is refused before."""
+MAX_WORD = 300
+"""Characters of one word: each is looked at from each of its letters, and one of thousands would take seconds."""
+
+
+def too_much(request: str) -> str:
+    """Return why a request is too long to be read, "" when it is not."""
+    if len(request) > MAX_REQUEST:
+        return f"the request is too long: {len(request):,} characters, of {MAX_REQUEST:,} at most"
+    longest = max(map(len, request.split()), default=0)
+    return f"a word of {longest:,} characters is too long: {MAX_WORD} at most" if longest > MAX_WORD else ""
 
 
 @dataclass(frozen=True)
