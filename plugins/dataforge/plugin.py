@@ -18,3 +18,10 @@ class DataForgePlugin(AirflowPlugin):
         from dataforge.dag_factory.timetable import CronTimetable
 
         return [CronTimetable]
+
+    @property
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]  # Airflow only reads it, in its API server
+        """The web API, made only where Airflow serves HTTP."""
+        from dataforge.web.app import PREFIX, the_app
+
+        return [{"app": the_app(), "url_prefix": PREFIX, "name": "dataforge"}]

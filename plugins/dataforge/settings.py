@@ -184,6 +184,19 @@ class Settings(BaseModel):
         description="Whether assistants that use `dataforge mcp` may deploy configs and roll them back, not only read.",
     )
 
+    web_window_seconds: int = Field(
+        default=900, ge=1, description="The time, in seconds, within which the web API counts a person's requests."
+    )
+    web_requests: int = Field(default=100, ge=0, description="Requests of one person in that time; 0 for no limit.")
+    web_generates: int = Field(
+        default=10, ge=0, description="Generations that one person may begin in that time; 0 for no limit."
+    )
+    web_refines: int = Field(
+        default=20, ge=0, description="Refinements, repairs and explanations likewise; 0 for no limit."
+    )
+    web_jobs_per_user: int = Field(default=2, ge=1, description="Jobs of one person at work at the same time.")
+    web_jobs: int = Field(default=4, ge=1, description="Jobs at work at the same time in one process.")
+
     @property
     def readable_folders(self) -> tuple[Path, ...]:
         """All folders that path sources may read, in look-up order."""

@@ -11,10 +11,10 @@ from typing import Any
 import anyio
 import pytest
 
+from dataforge.authoring.tools import Tools
 from dataforge.gateway.base import End, Gateway
 from dataforge.gateway.scripted import Scripted, gateway_over
 from dataforge.mcp.server import build
-from dataforge.mcp.tools import Tools
 from dataforge.settings import get_settings
 from dataforge.store import chats
 from dataforge.store.database import open_store

@@ -13,8 +13,8 @@ from dataforge.settings import ENV_PREFIX, get_settings
 def mcp(arguments: argparse.Namespace) -> int:
     """Serve the tools on standard input and output until the client hangs up."""
     from dataforge.authoring.models import open_models
+    from dataforge.authoring.tools import Tools
     from dataforge.mcp.server import serve
-    from dataforge.mcp.tools import Tools
 
     if arguments.configs is not None:
         if not arguments.configs.is_dir():

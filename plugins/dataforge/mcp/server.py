@@ -11,9 +11,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dataforge import __version__
+from dataforge.authoring.tools import Answer, Tool, Tools, answered, told
 from dataforge.errors import DataForgeError, TerminalError
 from dataforge.gateway.base import Cancel
-from dataforge.mcp.tools import Answer, Tool, Tools, answered, told
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer

@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-NEWEST = "0002"
+NEWEST = "0003"
 """The newest migration: a database that is there already is used without loading Alembic."""
 
 METADATA = MetaData()
@@ -124,4 +124,52 @@ MESSAGES = Table(
     Column("details", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
     Index("dataforge_messages_chat", "chat", "id"),
+)
+
+JOBS = Table(
+    "dataforge_jobs",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("actor", String(200), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("file", String(1000), nullable=False),
+    Column("request", Text, nullable=False),
+    Column("result", Text),
+    Column("cancelled", Boolean, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("beat_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Index("dataforge_jobs_actor", "actor", "created_at"),
+    Index("dataforge_jobs_state", "state", "beat_at"),
+)
+
+JOB_EVENTS = Table(
+    "dataforge_job_events",
+    METADATA,
+    Column("job", String(64), ForeignKey("dataforge_jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(20), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+REQUESTS = Table(
+    "dataforge_requests",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("actor", String(200), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("at", Float, nullable=False),
+    Index("dataforge_requests_actor", "actor", "kind", "at"),
+)
+
+ANSWERS = Table(
+    "dataforge_answers",
+    METADATA,
+    Column("actor", String(200), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("answer", Text),
+    Column("at", Float, nullable=False),
 )

@@ -1,6 +1,7 @@
-"""The tools, as plain functions from texts to JSON; nothing here knows the protocol.
+"""What can be done with configs, as plain functions from texts to JSON; nothing here knows a protocol.
 
-Each of them sees the configs folder alone. Connections are known by name and type, rows are shown only where the
+The MCP server offers them to assistants as they are; the web API's desk adds a person's permissions to them. Each of
+them sees the configs folder alone. Connections are known by name and type, rows are shown only where the
 deployment allows them to models, and whatever looks like a secret is withheld from every answer.
 """
 
@@ -18,7 +19,7 @@ from pydantic import Field
 from dataforge.config.files import FileResult, Loaded
 from dataforge.config.findings import Finding, has_errors
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError
-from dataforge.gateway.base import Cancel, Gateway
+from dataforge.gateway.base import Cancel, Gateway, OnText
 from dataforge.settings import get_settings
 
 if TYPE_CHECKING:
@@ -49,8 +50,12 @@ Base = Annotated[
 class Tools:
     """The tools of one server. `models` gives the gateway; without `write`, nothing that changes a file is offered.
 
-    Keyword-only arguments are for the server and not for the assistant: `cancel` ends a call of a model.
+    Keyword-only arguments are for the server and not for the assistant: `cancel` ends a call of a model, `on_text`
+    takes its words as they come, `history` are earlier words of the conversation.
     """
+
+    by = " (by an MCP client)"
+    """What the history says besides the reason of a deploy."""
 
     def __init__(self, folder: Path, actor: str, models: Callable[[], Gateway | None], *, write: bool = False) -> None:
         self._folder = folder.resolve()
@@ -194,6 +199,8 @@ class Tools:
         params: Pinned = None,
         model: Model = "",
         *,
+        history: tuple[str, ...] = (),
+        on_text: OnText | None = None,
         cancel: Cancel | None = None,
     ) -> Answer:
         """Make a config from a request in plain words, checked and repaired. Nothing is written. Values that do not
@@ -204,9 +211,10 @@ class Tools:
         from dataforge.authoring.report import of_draft
 
         wish = AuthorRequest(
-            _said(request), mode=mode, pinned=params or {}, actor=self._actor, model=model or None, folder=self._folder
-        )
-        draft = author(wish, self._models(), catalogue=self._catalogue(), cancel=cancel)
+            _said(request), mode=mode, pinned=params or {}, actor=self._actor, model=model or None,
+            folder=self._folder, history=history,
+        )  # fmt: skip
+        draft = author(wish, self._models(), catalogue=self._catalogue(), on_text=on_text, cancel=cancel)
         record_draft(draft, request, kind="author", actor=self._actor)
         return self._draft(of_draft(draft), draft.findings)
 
@@ -218,6 +226,8 @@ class Tools:
         params: Pinned = None,
         model: Model = "",
         *,
+        history: tuple[str, ...] = (),
+        on_text: OnText | None = None,
         cancel: Cancel | None = None,
     ) -> Answer:
         """Change a config as a request says; everything else of it stays as it is. Nothing is written."""
@@ -229,9 +239,11 @@ class Tools:
         text, path = self._text(text, file)
         wish = AuthorRequest(
             _said(request), pinned=params or {}, base=_object(text), actor=self._actor, model=model or None,
-            folder=self._folder,
+            folder=self._folder, history=history,
         )  # fmt: skip
-        draft = refine(wish, self._models(), text=text, catalogue=self._catalogue(), path=path, cancel=cancel)
+        draft = refine(
+            wish, self._models(), text=text, catalogue=self._catalogue(), path=path, on_text=on_text, cancel=cancel
+        )
         record_draft(draft, request, kind="refine", actor=self._actor)
         return self._draft(of_draft(draft), draft.findings)
 
@@ -242,6 +254,7 @@ class Tools:
         model: Model = "",
         turns: Annotated[int, Field(ge=0, le=10, description="Calls of a model at most; 0: none.")] = 5,
         *,
+        on_text: OnText | None = None,
         cancel: Cancel | None = None,
     ) -> Answer:
         """Repair a faulty config: by fixers that need no model first, then by a model. Nothing is written."""
@@ -256,7 +269,8 @@ class Tools:
             text, path=path or self._folder / "config.json", root=self._folder,
             gateway=self._models() if turns else None,
             check=text_checker(path or self._folder / "config.json", catalogue=known), connections=known.types,
-            actor=self._actor, model=model or None, max_turns=max(1, turns), cancel=cancel,
+            actor=self._actor, model=model or None, max_turns=max(1, turns), on_text=on_text,
+            cancel=cancel,
         )  # fmt: skip
         record_repair(repaired, f"repair {file or 'a text'}", actor=self._actor)
         told = of_repair(repaired)
@@ -276,6 +290,29 @@ class Tools:
             return {"text": words.code_in_words(finding), "sql": ""}
         config = _object(self._text(text, file)[0])
         return {"text": words.in_words(config), "sql": words.compiled(config)}
+
+    def reword(
+        self,
+        file: str = "",
+        text: str = "",
+        finding: str = "",
+        model: str = "",
+        language: str = "English",
+        *,
+        on_text: OnText | None = None,
+        cancel: Cancel | None = None,
+    ) -> Answer:
+        """Say what `explain` says in the words of a model, where one answers."""
+        from dataforge.authoring.explain import polish
+        from dataforge.authoring.generations import record_explanation
+
+        plain = self.explain(file, text, finding)
+        told = polish(
+            plain["text"], self._models(), sql=plain["sql"], language=language, model=model or None,
+            actor=self._actor, on_text=on_text, cancel=cancel,
+        )  # fmt: skip
+        record_explanation(told, finding or file or "a text", actor=self._actor)
+        return {"text": told.text, "plain": told.plain, "sql": told.sql, "model": told.model, "usage": vars(told.usage)}
 
     def diff_configs(
         self,
@@ -304,13 +341,14 @@ class Tools:
     ) -> Answer:
         """Read a sample of the sources of a config in the folder and tell what each step makes of it: columns, types,
         counts, broken checks. Rows are shown only where [dataforge] llm_sample_rows allows it. Nothing is written."""
+        return self._preview(self._one(file, dag_id).config, rows, shown=get_settings().llm_sample_rows)
+
+    def _preview(self, config: PipelineConfig, rows: int, *, shown: bool) -> Answer:
         from dataforge.authoring.catalogue import masked
         from dataforge.runtime.context import local
         from dataforge.runtime.preview import run
 
-        config = self._one(file, dag_id).config
         found = run(config, local(config, {}), rows)
-        shown = get_settings().llm_sample_rows
         hidden = self._hidden(config, found.steps)
         return {
             "steps": [
@@ -355,10 +393,12 @@ class Tools:
     def plan_run(self, file: File, dag_id: DagId = "") -> Answer:
         """Tell what a run of a config in the folder would change now in its destinations: rows inserted, updated,
         deleted and rejected, and changes of the schema. Nothing is written."""
+        return self._plan(self._one(file, dag_id).config)
+
+    def _plan(self, config: PipelineConfig) -> Answer:
         from dataforge.runtime.context import local
         from dataforge.runtime.plan import run
 
-        config = self._one(file, dag_id).config
         planned = run(config, local(config, {}))
         checks = [{key: value for key, value in one.items() if key != "examples"} for one in planned.checks]
         return {"read": dict(planned.read), "loads": [dict(one) for one in planned.loads], "checks": checks}
@@ -421,7 +461,7 @@ class Tools:
         from dataforge.authoring.deploy import deploy
 
         done = deploy(
-            self._inside(file), text, base_revision=base, actor=self._actor, reason=f"{reason} (by an MCP client)",
+            self._inside(file), text, base_revision=base, actor=self._actor, reason=f"{reason}{self.by}",
             root=self._folder,
         )  # fmt: skip
         return self._deployed(done)
@@ -436,9 +476,7 @@ class Tools:
         from dataforge.authoring.deploy import rollback
 
         path = self._inside(file)
-        done = rollback(
-            path, revision or None, actor=self._actor, reason=f"{reason} (by an MCP client)", root=self._folder
-        )
+        done = rollback(path, revision or None, actor=self._actor, reason=f"{reason}{self.by}", root=self._folder)
         return self._deployed(done)
 
     # ---- files ------------------------------------------------------------------------------------------------------
@@ -484,7 +522,9 @@ class Tools:
         return read_file(path, root=self._folder)
 
     def _one(self, file: str, dag_id: str) -> Loaded:
-        result = self._read(self._existing(file))
+        return self._chosen(self._read(self._existing(file)), file, dag_id)
+
+    def _chosen(self, result: FileResult, file: str, dag_id: str) -> Loaded:
         if has_errors(result.findings):
             errors = [one for one in result.findings if one.severity == "error"]
             raise ConfigError(Problem(one.code, one.message, (), one.suggestion, one.allowed) for one in errors)
@@ -552,7 +592,8 @@ def answered(answer: Answer) -> Answer:
     """Return an answer as plain JSON, with whatever looks like a secret withheld."""
     from dataforge.gateway.redaction import Redaction
 
-    found: Answer = Redaction(personal=False).json(json.loads(json.dumps(answer, default=_plain)))
+    plain = json.loads(json.dumps(answer, default=_plain), parse_constant=str)  # JSON has no NaN
+    found: Answer = Redaction(personal=False).json(plain)
     return found
 
 

@@ -1,0 +1,110 @@
+"""Who asks, and what Airflow's auth manager lets them do; nothing here decides by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from dataforge.web.problems import Refused
+
+Method = Literal["GET", "PUT"]
+"""What a request needs on a DAG: to read it, or to edit it."""
+SAFE = ("GET", "HEAD", "OPTIONS")
+HEADER = "X-DataForge-Request"
+"""A request by cookie that changes something has this header: no form and no other site's page can send it."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user of Airflow, as the auth manager knows them."""
+
+    name: str
+    user: Any = field(repr=False)
+
+    def allowed(self, method: Method, dag_ids: Iterable[str]) -> set[str]:
+        """Return those of the DAGs on which this is allowed."""
+        return {dag_id for dag_id in set(dag_ids) if self.may(method, dag_id)}
+
+    def may(self, method: Method, dag_id: str | None) -> bool:
+        """Return whether this is allowed on a DAG; None: on DAGs whatever they are."""
+        from airflow.api_fastapi.app import get_auth_manager
+        from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+
+        details = DagDetails(id=dag_id, team_name=_team(dag_id)) if dag_id is not None else None
+        return bool(get_auth_manager().is_authorized_dag(method=method, user=self.user, details=details))
+
+    @cached_property
+    def edits(self) -> bool:
+        """Whether there is any DAG that they may edit."""
+        return self._any("PUT")
+
+    @cached_property
+    def reads(self) -> bool:
+        """Whether there is any DAG that they may read."""
+        return self._any("GET")
+
+    def _any(self, method: Method) -> bool:
+        from airflow.api_fastapi.app import get_auth_manager
+
+        if self.may(method, None):
+            return True
+        return bool(get_auth_manager().get_authorized_dag_ids(user=self.user, method=method))
+
+
+async def who(request: Request) -> Person:
+    """Return who asks, by Bearer token or cookie, as every route of Airflow does; Refused for nobody."""
+    from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
+
+    user = await get_user(request, None, await bearer_scheme(request))
+    return Person(str(user.get_name()), user)
+
+
+def check_origin(request: Request) -> None:
+    """Refuse what another site's page makes a browser send; Refused (403) says which rule was broken."""
+    origin = request.headers.get("origin")
+    if request.headers.get("sec-fetch-site") == "cross-site" and (origin is None or origin not in _allowed_origins()):
+        raise Refused(403, "foreign-origin", "the request comes from a page of another site")
+    if origin is not None and urlsplit(origin).netloc.lower() not in _own_hosts(request):
+        if origin not in _allowed_origins():
+            raise Refused(403, "foreign-origin", "the request comes from a page of another site")
+        return
+    by_token = request.headers.get("authorization", "").lower().startswith("bearer ")
+    if origin is None and not by_token and HEADER.lower() not in request.headers:
+        raise Refused(403, "header-missing", f"a request by cookie that changes something needs the header {HEADER}: 1")
+
+
+def person(request: Request) -> Person:
+    """Return who asks; the door knows."""
+    return cast("Person", request.state.dataforge_person)
+
+
+Asker = Annotated[Person, Depends(person)]
+
+
+def _own_hosts(request: Request) -> set[str]:
+    from airflow.configuration import conf
+
+    base = conf.get("api", "base_url", fallback="") or ""
+    return {request.headers.get("host", "").lower(), urlsplit(base).netloc.lower()} - {""}
+
+
+def _allowed_origins() -> list[str]:
+    """Return the other sites that Airflow itself lets in."""
+    from airflow.configuration import conf
+
+    return [one for one in (conf.get("api", "access_control_allow_origins", fallback="") or "").split() if one != "*"]
+
+
+def _team(dag_id: str | None) -> str | None:
+    from airflow.configuration import conf
+
+    if dag_id is None or not conf.getboolean("core", "multi_team", fallback=False):
+        return None
+    from airflow.models.dag import DagModel
+
+    return DagModel.get_team_name(dag_id)

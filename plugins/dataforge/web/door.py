@@ -1,0 +1,151 @@
+"""The door of the app: nothing behind it, whatever its route, is reached by someone who may not enter.
+
+It stands before routing, so that neither a new route nor a mount, a body or a wrong address gets by. In order: who it
+is (401, 403), how often they came (429), where a change comes from and whether they may edit anything (403), and the
+body's size and time (413, 408). What is about one DAG is decided where its file is opened (`dataforge.web.desk`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dataforge.settings import get_settings
+from dataforge.store.database import open_store
+from dataforge.store.limits import Taken, take
+from dataforge.web.access import SAFE, Person, check_origin, who
+from dataforge.web.problems import Refused, answer, of
+
+OPEN = frozenset({"/api/v1/health", "/api/v1/ready"})
+BODY_SECONDS = 30.0
+_ENVELOPE = 64_000
+"""Bytes that a request may have besides the text of one config, written as JSON."""
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+
+
+class Door:
+    """The outermost layer of the app."""
+
+    def __init__(self, app: ASGIApp, seconds: float = BODY_SECONDS) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer why not."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return  # there are no web sockets here
+        request = Request(scope)
+        limits: dict[str, str] = {}
+        request.state.dataforge_limits = limits
+        begun = False
+
+        async def told(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                for name, value in (HEADERS | limits).items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            if _path(scope) not in OPEN:
+                asker = await who(request)
+                request.state.dataforge_person = asker
+                await to_thread.run_sync(_admit, request, asker, limits)
+            await self._app(scope, self._bounded(request, receive), told)
+        except Exception as error:  # noqa: BLE001 - the last one who can turn it into an answer
+            refused = of(error)
+            if not begun:
+                await answer(refused)(scope, receive, told)
+
+    def _bounded(self, request: Request, receive: Receive) -> Receive:
+        """Return what reads the body, until it is too large or too slow."""
+        most = 6 * get_settings().max_config_bytes + _ENVELOPE  # a text in JSON has at most six bytes for one
+        said = request.headers.get("content-length", "")
+        if said and (not said.isdecimal() or int(said) > most):
+            raise _too_large(most)
+        size = 0
+        whole = False
+        until = time.monotonic() + self._seconds
+
+        async def bounded() -> Message:
+            nonlocal size, whole
+            if whole:
+                return await receive()  # waits for the caller to hang up
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
+            except (asyncio.TimeoutError, TimeoutError):
+                raise HTTPException(408, "the body of the request came too slowly") from None
+            size += len(message.get("body", b""))
+            if size > most:
+                raise _too_large(most)
+            whole = not message.get("more_body", False)
+            return message
+
+        return bounded
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"the body of a request may have {most:,} bytes")
+
+
+def _path(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
+
+
+def _admit(request: Request, asker: Person, limits: dict[str, str]) -> None:
+    count(asker, "request", limits)
+    if request.method in SAFE:
+        if not asker.reads:
+            raise Refused(403, "forbidden", "this needs the permission to read DAGs")
+        return
+    check_origin(request)
+    if not asker.edits:
+        raise Refused(403, "forbidden", "this needs the permission to edit DAGs")
+
+
+_LIMITS: dict[str, tuple[Callable[[], int], str]] = {
+    "request": (lambda: get_settings().web_requests, "requests"),
+    "generate": (lambda: get_settings().web_generates, "generations"),
+    "refine": (lambda: get_settings().web_refines, "refinements, repairs and explanations"),
+}
+
+
+def count(asker: Person, kind: str, limits: dict[str, str]) -> None:
+    """Count a request of a person in the store and tell what is left; Refused (429) when nothing is."""
+    setting, words = _LIMITS[kind]
+    limit, seconds = setting(), get_settings().web_window_seconds
+    if not limit:
+        return
+    taken = take(open_store(), asker.name, kind, limit=limit, seconds=seconds)
+    limits.update(_told(kind, taken, seconds))
+    if not taken.allowed:
+        detail = f"{limit} {words} in {seconds} seconds are allowed; try again in {taken.reset} seconds"
+        raise Refused(429, "too-many-requests", detail, {"Retry-After": str(taken.reset), **limits})
+
+
+def _told(kind: str, taken: Taken, seconds: int) -> dict[str, str]:
+    return {
+        "RateLimit-Policy": f'"{kind}";q={taken.limit};w={seconds}',
+        "RateLimit": f'"{kind}";r={taken.remaining};t={taken.reset}',
+    }
