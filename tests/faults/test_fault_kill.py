@@ -214,3 +214,15 @@ def test_a_try_after_the_staged_rows_were_removed_finds_the_marker(bench: Bench,
     assert trial.outcome.ok, trial.story
     assert trial.outcome.value["already"] is True
     assert trial.verdict, trial.verdict
+
+
+def test_after_a_kill_at_nine_tenths_of_a_load_only_the_load_is_repeated(bench: Bench, proxy: Proxy) -> None:
+    base = bench.base("postgres", "append", rows=3_000)
+    bench.rehearse(base, proxy)
+    with bench.copy(base) as world:
+        (world.home / "configs" / "in.parquet").unlink()  # nothing can be read from the source again
+        proxy.arm(Fault("kill", message=proxy.count() * 9 // 10, when="after"))
+        trial = bench.disturb(base, world)
+    assert proxy.struck
+    assert [(stage, one.killed) for stage, one in trial.run.outcomes] == [("load", True), ("load", False)]
+    assert trial.verdict, trial.verdict
