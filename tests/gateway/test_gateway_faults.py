@@ -124,7 +124,7 @@ def test_a_server_that_never_answers_ends_at_the_first_tokens_limit(gateway: Mak
     faults.answer([HEAD, 1_800.0])
     with pytest.raises(ModelSlow, match=r"no answer began for 0\.3 seconds"):
         gateway(faults.connection(), llm_first_token_seconds=0.3, **ONE_CALL).complete(REQUEST)
-    assert faults.gone.wait(2), "the connection was left open"
+    assert faults.gone.wait(30), "the connection was left open"
 
 
 def test_a_server_that_accepts_and_says_nothing_at_all_ends_too(gateway: MakeGateway, faults: FaultServer) -> None:
@@ -133,7 +133,7 @@ def test_a_server_that_accepts_and_says_nothing_at_all_ends_too(gateway: MakeGat
         faults.gone.clear()
         with pytest.raises(ModelSlow, match="no answer began"):
             gateway(faults.connection(provider), llm_first_token_seconds=0.3, **ONE_CALL).complete(REQUEST)
-        assert faults.gone.wait(2), provider
+        assert faults.gone.wait(30), provider
 
 
 def test_silence_in_the_middle_ends_at_the_idle_limit(gateway: MakeGateway, faults: FaultServer) -> None:
@@ -142,7 +142,7 @@ def test_silence_in_the_middle_ends_at_the_idle_limit(gateway: MakeGateway, faul
     with pytest.raises(ModelSlow, match=r"nothing more came for 0\.3 seconds"):
         gateway(faults.connection(), llm_idle_seconds=0.3, **ONE_CALL).complete(REQUEST, pieces.append)
     assert pieces == ["yes"]
-    assert faults.gone.wait(2)
+    assert faults.gone.wait(30)
 
 
 def test_a_drip_ends_at_the_total_deadline(gateway: MakeGateway, faults: FaultServer) -> None:
@@ -225,7 +225,7 @@ def test_cancelling_closes_the_connection(gateway: MakeGateway, faults: FaultSer
     with pytest.raises(Cancelled):
         gateway(faults.connection(), **ONE_CALL).complete(REQUEST, None, cancel)
     assert time.monotonic() - began < 30
-    assert faults.gone.wait(2)
+    assert faults.gone.wait(30)
 
 
 def test_cancelling_ends_the_wait_between_tries(gateway: MakeGateway, faults: FaultServer) -> None:

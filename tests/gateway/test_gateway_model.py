@@ -105,7 +105,7 @@ def test_cancelling_frees_the_models_slot(gateway: MakeGateway, connection: Conn
     thread.start()
     assert began.wait(30)
     cancel()
-    thread.join(2)
+    thread.join(30)
     assert not thread.is_alive()
     assert isinstance(failed[0], Cancelled)
     eventually(lambda: model_server.active == 0)
