@@ -48,3 +48,10 @@ def faults() -> Iterator[FaultServer]:
     """A server that does what no model server should."""
     with FaultServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clients() -> None:
+    """Import the clients before any deadline runs: the first import of one takes seconds on a slow machine."""
+    for name in ("anthropic", "ollama", "openai"):
+        pytest.importorskip(name)
