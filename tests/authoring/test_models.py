@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,10 @@ def test_no_model_and_a_model_that_is_away_are_told_apart_and_soon(monkeypatch: 
     gateway = open_models()
     with pytest.raises(ModelAway, match=r"connection 'big' .*start the server.*dataforge models"):
         gateway.complete(asked())
+    began = time.monotonic()
     with pytest.raises(ModelAway, match=r"big/qwen.*dataforge models"):
         gateway.complete(asked())
+    assert time.monotonic() - began < 0.1
     monkeypatch.setenv("AIRFLOW__DATAFORGE__LLM_CHAIN", "bgi/qwen")
     get_settings.cache_clear()
     with pytest.raises(ModelRefused, match=r"llm_chain.*'bgi'.*did you mean 'big'"):

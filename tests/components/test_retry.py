@@ -22,7 +22,7 @@ from adbc_driver_postgresql import dbapi
 from dataforge.components import retry
 from dataforge.components.base import Connection, ExtractContext
 from dataforge.components.database import postgres_uri
-from dataforge.components.lifeline import bounded_call
+from dataforge.components.lifeline import bounded_call, lined
 from dataforge.components.paths import s3_call
 from dataforge.components.retry import Policy, repeat, transaction
 from dataforge.destinations._columns import Outgoing, Wire
@@ -191,7 +191,7 @@ def test_no_wait_is_begun_that_would_pass_the_deadline() -> None:
     began = time.monotonic()
     with pytest.raises(ServerAway):
         repeat(call, Policy(99, seconds=2))
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 1
     assert len(call.times) == 1
 
 
@@ -281,7 +281,7 @@ def test_a_server_without_a_free_slot_is_not_stormed(server: Server, monkeypatch
         session(connection, MINUTE, None),
     ):
         pass
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 1
     assert full.value.retry_after is not None
     assert full.value.retry_after >= retry.SLOT_SECONDS
 
@@ -294,7 +294,7 @@ def stopped(server: Server, then: Callable[[], Any]) -> None:
         began = time.monotonic()
         with pytest.raises(ServerAway, match=r"'shop'.*(stood still for|took too long).*the connection was cut"):
             then()
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 6
     finally:
         os.kill(pid, signal.SIGCONT)
 
@@ -327,7 +327,7 @@ def test_a_server_that_hangs_while_we_connect_ends_by_the_deadline(server: Serve
             pass
     finally:
         os.kill(server.postmaster, signal.SIGCONT)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 5
 
 
 def test_a_slow_source_is_not_held_against_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +361,7 @@ def test_a_source_that_hangs_in_the_middle_of_its_rows_ends_by_the_deadline(
                 reader.read_all()
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 6
 
 
 @pytest.mark.parametrize("kind", ["postgres", "sql"])
@@ -378,14 +378,14 @@ def test_a_query_over_its_statement_timeout_is_ended_and_may_be_tried_again(
             PostgresSource(PostgresConfig.model_validate(query)).extract(context).reader.read_all()
         else:
             SqlSource(SqlConfig.model_validate(query)).extract(context).reader.read_all()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 8
 
 
 def test_a_call_without_an_end_is_given_up() -> None:
     began = time.monotonic()
     with pytest.raises(TransientError, match="too long"):
         bounded_call(0.2, lambda: time.sleep(5), lambda: TransientError("too long"))
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 2
     assert bounded_call(5, lambda: 7, lambda: TransientError("")) == 7
     with pytest.raises(ValueError, match="ours"):
         bounded_call(5, lambda: int("ours"), lambda: TransientError(""))
@@ -403,3 +403,13 @@ def test_object_store_calls_are_repeated_while_there_is_time(monkeypatch: pytest
         assert len(replaced.times) == 1
     with patience(monkeypatch, stall_seconds=0.2), pytest.raises(ServerAway, match=r"no end after 0\.2 s"):
         s3_call("s3://lake/x", lake, lambda: time.sleep(3))
+
+
+def test_a_lifeline_costs_next_to_nothing(server: Server) -> None:
+    made = lined("shop", lambda: None)
+    began = time.perf_counter()
+    for _ in range(10_000):
+        with made.lifeline.within("nothing"):
+            pass
+    made.lifeline.close()
+    assert (time.perf_counter() - began) / 10_000 < 100e-6

@@ -530,7 +530,7 @@ def test_a_lock_held_by_others_ends_in_a_transient_error(database: Database, con
         began = time.monotonic()
         with pytest.raises(TransientError, match="lock timeout"):
             load(database, context, rows(id=[1]), lock_timeout="300ms")
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 3
         cursor.close()
     assert database.sql("select count(*) from t") == [(0,)]
 

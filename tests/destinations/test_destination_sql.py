@@ -674,7 +674,7 @@ def test_a_database_that_is_locked_is_tried_again_later(sqlite: Place) -> None:
         began = time.monotonic()
         with pytest.raises(TransientError, match="locked"):
             sqlite.load(rows(id=[2]), lock_timeout="300ms")
-        assert 0.25 < time.monotonic() - began < 30
+        assert 0.25 < time.monotonic() - began < 3
         with destination().ledger(sqlite.context()) as ledger:  # readers need not wait
             assert len(ledger.loads()) == 1
     assert sqlite.rows("id") == [(1,)]

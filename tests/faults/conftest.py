@@ -35,9 +35,7 @@ def server() -> Iterator[Server]:
     front = Path(tempfile.mkdtemp(prefix="dataforge-front-"))
     found = get_server(folder, cleanup_mode="stop")
     server = Server(folder, front)
-    # autovacuum's locks would be taken for ones that a load left behind
-    settings = ("fsync = off", "autovacuum = off", "max_connections = 60", "wal_level = minimal", "max_wal_senders = 0")
-    for setting in settings:
+    for setting in ("fsync = off", "max_connections = 60", "wal_level = minimal", "max_wal_senders = 0"):
         server.sql(f"alter system set {setting}")
     found.psql("select pg_reload_conf()")
     yield server

@@ -197,11 +197,14 @@ class World:
             debris += [
                 f"table {schema}.{name}" for schema, name in sorted(tables) if name.startswith("_dataforge_stage")
             ]
+            # the server's own workers, such as autovacuum, come when they like; whose lock it is stands in the debris
             locks = rows(
-                "select count(*) from pg_locks where database = (select oid from pg_database where datname = "
-                "current_database()) and pid <> pg_backend_pid() and locktype in ('relation', 'advisory')"
-            )[0][0]
-            debris += [f"{locks} lock(s)"] if locks and not left else []
+                "select coalesce(a.backend_type, 'nobody'), l.locktype, l.mode from pg_locks l "
+                "left join pg_stat_activity a using (pid) where l.database = (select oid from pg_database where "
+                "datname = current_database()) and l.pid is distinct from pg_backend_pid() "
+                "and l.locktype in ('relation', 'advisory') and a.backend_type is distinct from 'autovacuum worker'"
+            )
+            debris += [f"lock {lock}" for lock in sorted(map(str, locks))] if not left else []
             found = self._table(rows, ("shop", TABLE) in tables, f"shop.{TABLE}", "shop.", {name for _, name in tables})
         return replace(found, debris=tuple(debris))
 

@@ -12,8 +12,8 @@ from tests.faults.proxy import Fault, Proxy
 
 FULL = bool(os.environ.get("DATAFORGE_FAULTS"))
 """Whether sweeps visit every point; else each disposition visits a share of them, not the same ones."""
-STATEMENTS, MESSAGES = (1, 1) if FULL else (10, 40)
-"""One in how many statements, and messages and answers of the server, is visited: a point costs about half a second."""
+EVERY = 1 if FULL else 10
+"""One in how many statements, messages and answers of the server is visited: a point costs about half a second."""
 
 WHERE = [
     pytest.param(kind, disposition, id=f"{kind}-{disposition}")
@@ -57,10 +57,10 @@ def counted(bench: Bench, base: Base, at: str, stage: str = "load") -> int:
     return next(one.counts[at] for name, one in trial.run.outcomes if name == stage)
 
 
-def points(count: int, disposition: str, every: int) -> Iterator[tuple[int, str]]:
-    """Yield the places to strike at: one in `every`, others for each disposition."""
-    first = sorted(DISPOSITIONS).index(disposition) * every // len(DISPOSITIONS)
-    for number in range(1 + first, count + 1, every):
+def points(count: int, disposition: str) -> Iterator[tuple[int, str]]:
+    """Yield the places to strike at: one in EVERY, others for each disposition."""
+    first = sorted(DISPOSITIONS).index(disposition) * EVERY // len(DISPOSITIONS)
+    for number in range(1 + first, count + 1, EVERY):
         for when in ("before", "after"):
             yield number, when
 
@@ -138,7 +138,7 @@ def test_a_kill_before_any_change_of_a_file_leaves_no_trace_in_a_dataset(bench: 
 def test_a_kill_at_any_statement_leaves_no_trace(bench: Bench, kind: str, disposition: str) -> None:
     base = bench.base(kind, disposition)
     sweep = Sweep()
-    for number, when in points(counted(bench, base, kind), disposition, STATEMENTS):
+    for number, when in points(counted(bench, base, kind), disposition):
         if kind == "sqlite" and when == "after":
             continue  # SQLite tells of a statement before it only
         with bench.copy(base) as world:
@@ -152,7 +152,7 @@ def test_a_kill_at_any_protocol_message_leaves_no_trace(bench: Bench, proxy: Pro
     base = bench.base("postgres", disposition)
     sweep = Sweep()
     bench.rehearse(base, proxy)
-    for number, when in points(proxy.count(), disposition, MESSAGES):
+    for number, when in points(proxy.count(), disposition):
         with bench.copy(base) as world:
             proxy.arm(Fault("kill", message=number, when="before" if when == "before" else "after"))
             trial = bench.disturb(base, world)
@@ -165,7 +165,7 @@ def test_a_cut_at_any_answer_leaves_no_trace(bench: Bench, proxy: Proxy, disposi
     base = bench.base("postgres", disposition)
     sweep = Sweep()
     bench.rehearse(base, proxy)
-    for number, when in points(proxy.count("reply", "answer"), disposition, MESSAGES):
+    for number, when in points(proxy.count("reply", "answer"), disposition):
         if when == "after":
             continue  # an answer that came through whole
         with bench.copy(base) as world:

@@ -61,7 +61,7 @@ def test_the_deadline_holds_over_the_whole_chain() -> None:
         gateway_over(*(Scripted([30.0]) for _ in range(5)), settings=settings).complete(
             replace(ASK, deadline_seconds=0.9)
         )
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 1.5
 
 
 def test_a_model_can_be_chosen_for_a_task_and_for_a_call() -> None:

@@ -150,7 +150,7 @@ def test_a_silent_or_dripping_server_ends_within_the_deadline(
         began = time.monotonic()
         with pytest.raises((ModelSlow, AnswerUnfit)):
             gateway(faults.connection("ollama"), llm_embed="faulty/m", breaker_seconds=0).embed(["text"])
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 3
 
 
 def test_budgets_hold_for_vectors_too(gateway: MakeGateway, server: Server) -> None:

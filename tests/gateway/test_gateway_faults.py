@@ -52,7 +52,7 @@ def test_a_full_server_is_left_alone_as_long_as_it_asks(gateway: MakeGateway, fa
     began = time.monotonic()
     completion = gateway(faults.connection()).complete(REQUEST)
     assert completion.attempts == 2
-    assert time.monotonic() - began >= 1
+    assert 1 <= time.monotonic() - began < 2.5
 
 
 def test_a_server_that_wants_more_time_than_there_is_is_not_waited_for(
@@ -63,7 +63,7 @@ def test_a_server_that_wants_more_time_than_there_is_is_not_waited_for(
     with pytest.raises(ModelFull, match=r"too many requests \(HTTP 429: slow down\)") as caught:
         gateway(faults.connection()).complete(REQUEST)
     assert caught.value.retry_after == 600
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 2
 
 
 def test_a_full_server_does_not_open_the_breaker(gateway: MakeGateway, faults: FaultServer) -> None:
@@ -117,14 +117,14 @@ def test_faults_have_their_errors(
     began = time.monotonic()
     with pytest.raises(error, match=text):
         gateway(faults.connection(provider), **ONE_CALL).complete(REQUEST)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 10
 
 
 def test_a_server_that_never_answers_ends_at_the_first_tokens_limit(gateway: MakeGateway, faults: FaultServer) -> None:
     faults.answer([HEAD, 1_800.0])
     with pytest.raises(ModelSlow, match=r"no answer began for 0\.3 seconds"):
         gateway(faults.connection(), llm_first_token_seconds=0.3, **ONE_CALL).complete(REQUEST)
-    assert faults.gone.wait(30), "the connection was left open"
+    assert faults.gone.wait(2), "the connection was left open"
 
 
 def test_a_server_that_accepts_and_says_nothing_at_all_ends_too(gateway: MakeGateway, faults: FaultServer) -> None:
@@ -133,7 +133,7 @@ def test_a_server_that_accepts_and_says_nothing_at_all_ends_too(gateway: MakeGat
         faults.gone.clear()
         with pytest.raises(ModelSlow, match="no answer began"):
             gateway(faults.connection(provider), llm_first_token_seconds=0.3, **ONE_CALL).complete(REQUEST)
-        assert faults.gone.wait(30), provider
+        assert faults.gone.wait(2), provider
 
 
 def test_silence_in_the_middle_ends_at_the_idle_limit(gateway: MakeGateway, faults: FaultServer) -> None:
@@ -142,7 +142,7 @@ def test_silence_in_the_middle_ends_at_the_idle_limit(gateway: MakeGateway, faul
     with pytest.raises(ModelSlow, match=r"nothing more came for 0\.3 seconds"):
         gateway(faults.connection(), llm_idle_seconds=0.3, **ONE_CALL).complete(REQUEST, pieces.append)
     assert pieces == ["yes"]
-    assert faults.gone.wait(30)
+    assert faults.gone.wait(2)
 
 
 def test_a_drip_ends_at_the_total_deadline(gateway: MakeGateway, faults: FaultServer) -> None:
@@ -152,7 +152,7 @@ def test_a_drip_ends_at_the_total_deadline(gateway: MakeGateway, faults: FaultSe
         gateway(faults.connection(), llm_total_seconds=1, **ONE_CALL).complete(
             Request("author", (Message("user", "x"),), max_tokens=500)
         )
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 2
 
 
 def test_a_drip_of_bytes_that_make_no_line_ends_too(gateway: MakeGateway, faults: FaultServer) -> None:
@@ -224,8 +224,8 @@ def test_cancelling_closes_the_connection(gateway: MakeGateway, faults: FaultSer
     began = time.monotonic()
     with pytest.raises(Cancelled):
         gateway(faults.connection(), **ONE_CALL).complete(REQUEST, None, cancel)
-    assert time.monotonic() - began < 30
-    assert faults.gone.wait(30)
+    assert time.monotonic() - began < 1
+    assert faults.gone.wait(2)
 
 
 def test_cancelling_ends_the_wait_between_tries(gateway: MakeGateway, faults: FaultServer) -> None:
@@ -235,7 +235,7 @@ def test_cancelling_ends_the_wait_between_tries(gateway: MakeGateway, faults: Fa
     began = time.monotonic()
     with pytest.raises(Cancelled):
         gateway(faults.connection()).complete(REQUEST, None, cancel)
-    assert time.monotonic() - began < 2.9
+    assert time.monotonic() - began < 1.5
 
 
 def test_the_breaker_opens_rests_and_tries_once(gateway: MakeGateway, faults: FaultServer, events: list[Event]) -> None:

@@ -105,13 +105,13 @@ def test_cancelling_frees_the_models_slot(gateway: MakeGateway, connection: Conn
     thread.start()
     assert began.wait(30)
     cancel()
-    thread.join(30)
+    thread.join(2)
     assert not thread.is_alive()
     assert isinstance(failed[0], Cancelled)
     eventually(lambda: model_server.active == 0)
     started = time.monotonic()
     lab.complete(Request("explain", (Message("user", "Say yes."),), max_tokens=3))
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 10
 
 
 def eventually(check: Callable[[], bool], seconds: float = 5) -> None:
@@ -140,8 +140,10 @@ def test_a_server_that_is_away_is_told_at_once(gateway: MakeGateway, events: lis
     for _ in range(2):
         with pytest.raises(ModelAway, match=r"connection 'lab'.*can be reached"):
             lab.complete(ask("x"))
+    began = time.monotonic()
     with pytest.raises(ModelAway, match=r"model 'lab/smollm2:135m' is resting until .* after 2 failures"):
         lab.complete(ask("x"))
+    assert time.monotonic() - began < 0.1
     assert [event.outcome for event in events] == ["ModelAway", "ModelAway", "Resting"]
 
 

@@ -128,4 +128,4 @@ def test_long_texts_take_little_time() -> None:
     text = "load a@b, password x: 1-2 3 4 +49 " * 10_000
     began = time.monotonic()
     Redaction().text(text)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 5

@@ -242,7 +242,7 @@ def test_a_slow_drip_ends_at_the_page_deadline(api: Api, run: Run) -> None:
     began = time.monotonic()
     with pytest.raises(TransientError, match=r"took longer than 0\.3 s"):
         run(timeout=0.3)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 4
 
 
 def test_a_silent_stall_and_the_total_limit_end_too(api: Api, run: Run) -> None:

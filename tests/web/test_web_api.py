@@ -268,6 +268,7 @@ def test_a_secret_is_shown_neither_of_a_connection_nor_of_a_config(web: Web) -> 
 def test_a_message_has_ten_to_five_thousand_characters(web: Web, length: int, status: int) -> None:
     found = web.ask("POST", "/jobs", {"kind": "generate", "request": ("word " * 1_001)[:length], "mode": "plan"})
     assert found.status_code == status, found.text
+    assert web.ask("POST", "/jobs", {"kind": "generate", "request": "x" * 301}).status_code == 422
 
 
 def test_a_body_that_is_too_large_or_too_slow_is_refused_before_it_is_whole(web: Web) -> None:

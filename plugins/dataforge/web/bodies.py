@@ -7,11 +7,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from dataforge.authoring.prompts import too_much
+
 MIN_WORDS = 10
 MAX_WORDS = 5_000
 
+
+def _readable(text: str) -> str:
+    if reason := too_much(text):
+        raise ValueError(reason)
+    return text
+
+
 Words = Annotated[
     str,
+    AfterValidator(_readable),
     Field(min_length=MIN_WORDS, max_length=MAX_WORDS, description="What is wanted, in plain English or German."),
 ]
 File = Annotated[str, Field(max_length=500, description="Name of a config in the configs folder; '' for none.")]
