@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +31,7 @@ COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_SECONDS = 240
 RUN_SECONDS = 240
 STOP_SECONDS = 5
+MAX_RESTARTS = 5
 PREFERRED_PORT = 8080
 MODEL = "smollm2:135m"
 MODEL_CONNECTION = "demo_model"
@@ -58,6 +60,8 @@ class Demo:
     port: int
     environment: Mapping[str, str] = field(repr=False)
     has_model: bool = False
+    ended: list[str] = field(default_factory=list, repr=False)
+    """What components said that ended by themselves."""
 
     @property
     def url(self) -> str:
@@ -300,21 +304,47 @@ def settings(folder: Path, port: int, other_ports: Sequence[int], paused: bool) 
 
 @contextlib.contextmanager
 def components(demo: Demo) -> Iterator[Demo]:
-    """Start Airflow's components, wait until all are healthy, stop them and all their children in the end."""
+    """Start Airflow's components, wait until all are healthy, stop them and all their children in the end.
+
+    One that ends in between is started again, as every deployment does: Airflow 3.3's scheduler ends when a run's row
+    goes while it looks at it. What it said last is in `demo.ended`.
+    """
     print(f"Starting Airflow (logs in {demo.logs})")
     processes: dict[str, subprocess.Popen[bytes]] = {}
+    over = threading.Event()
+    keeper = threading.Thread(target=keep_running, args=(demo, processes, over), daemon=True)
     try:
         for name in COMPONENTS:
-            with (demo.logs / f"{name}.log").open("w") as log:
-                processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "airflow", name],
-                    env=demo.environment, cwd=demo.home, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                )  # fmt: skip
+            (demo.logs / f"{name}.log").unlink(missing_ok=True)
+            processes[name] = start(demo, name)
         wait_healthy(demo, processes)
+        keeper.start()
         yield demo
     finally:
+        over.set()
+        if keeper.ident is not None:
+            keeper.join()
         stop(processes.values())
+
+
+def start(demo: Demo, name: str) -> subprocess.Popen[bytes]:
+    """Start one component; its log goes on where an earlier one ended."""
+    with (demo.logs / f"{name}.log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "airflow", name],
+            env=demo.environment, cwd=demo.home, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def keep_running(demo: Demo, processes: dict[str, subprocess.Popen[bytes]], over: threading.Event) -> None:
+    """Start components that end by themselves again, until it is over or one has ended too often."""
+    while not over.wait(1) and len(demo.ended) < MAX_RESTARTS:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                demo.ended.append(f"airflow {name} ended by itself\n{tail(demo.logs / f'{name}.log', 200)}")
+                print(f"airflow {name} ended by itself; it is started again (see {demo.logs / f'{name}.log'})")
+                processes[name] = start(demo, name)
 
 
 def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -101,6 +102,8 @@ def started(home: Path) -> Iterator[Airflow]:
     environment = {**made.environment, "AIRFLOW__DATAFORGE__CONFIGS_FOLDER": str(configs)}
     with demo.components(dataclasses.replace(made, environment=environment)) as running:
         yield Airflow(home, configs, demo.Api(running).login())
+    ours = [text for text in running.ended if re.search(r'File "[^"]*/plugins/dataforge/', text)]
+    assert not ours, f"a component of Airflow ended in our code:\n{ours[0]}"
 
 
 class Lease:

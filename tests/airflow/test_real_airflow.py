@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from tests.airflow.conftest import Airflow
 
@@ -174,3 +175,11 @@ def _asset(data: dict[str, Any]) -> str:
     uri = parse(data).outputs[0].asset()
     assert uri is not None
     return uri.removeprefix("dataforge://")
+
+
+def test_a_scheduler_that_is_killed_is_started_again_and_runs_go_on(airflow: Airflow, numbers: Numbers) -> None:
+    airflow.put("goes_on.json", numbers("goes_on"))
+    (scheduler,) = [one for one in psutil.Process().children() if one.cmdline()[-1:] == ["scheduler"]]
+    scheduler.kill()
+    airflow.trigger("goes_on")
+    assert sorted(airflow.rows("goes_on")) == [(1, "one"), (2, "two"), (3, "three")]
