@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 from airflow.sdk import DAG, Asset, AssetAll, AssetAny, Param, get_parsing_context, task
-from airflow.sdk import CronDataIntervalTimetable as CronTimetable
-from airflow.sdk import DeltaDataIntervalTimetable as DeltaTimetable
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from dataforge.components.base import JsonValue
@@ -102,7 +100,9 @@ def schedule(config: PipelineConfig) -> Any:
         return asset_expression(wanted)
     if wanted.startswith("@") or (" " in wanted and not wanted.startswith("every ")):
         return _cron(wanted, config.timezone)
-    return DeltaTimetable(interval(wanted))
+    from airflow.sdk import DeltaDataIntervalTimetable
+
+    return DeltaDataIntervalTimetable(interval(wanted))
 
 
 def _cron(expression: str, zone: str) -> Any:
@@ -112,7 +112,9 @@ def _cron(expression: str, zone: str) -> Any:
 
         if ours := cron_timetable(expression, zone):
             return ours
-    return CronTimetable(expression, timezone=zone)
+    from airflow.sdk import CronDataIntervalTimetable
+
+    return CronDataIntervalTimetable(expression, timezone=zone)
 
 
 def asset_expression(wanted: AssetExpression) -> Asset | AssetAny | AssetAll:

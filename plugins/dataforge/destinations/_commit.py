@@ -196,11 +196,12 @@ class _Attempt:
             db.rollback()
             return _report_of(record, target)
         self._compare_cursor(state, target, ledger)
-        if db.transactional_ddl and db.target(config.table).columns != target.columns:
+        if db.transactional_ddl and not db.alone and db.target(config.table).columns != target.columns:
             raise ConflictError(f"table {target} was changed by another load meanwhile; it is planned anew")
         if db.transactional_ddl:
             self._change_columns(db, target, plan, disposition)
-        target = db.target(config.table)
+        if not db.alone or created or plan.changes or plan.added:
+            target = db.target(config.table)
         work = Dispositions(db, config, target, ledger, run_number(context.run_key), self.now)
         stands = record if record and not record.undone_at else None
         if stands and disposition == "append":
@@ -255,7 +256,10 @@ class _Attempt:
     # ---- Before the rows
 
     def _make_schemas(self, db: Tables, target: Target, ledger: LedgerTables) -> None:
-        for schema in dict.fromkeys((*(() if target.schema_exists else (target.schema,)), ledger.schema)):
+        known = {target.schema} if target.schema_exists else set()
+        for schema in dict.fromkeys((target.schema, ledger.schema)):
+            if schema in known:
+                continue
             db.check_schema(target, schema)
             if db.create_schema(schema):
                 db.one_at_a_time()  # `if not exists` fails as well where another session makes it at once
@@ -665,6 +669,11 @@ class TableLedger:
             if not self._there:
                 return []
             return self.tables.dead_letters(run_id, pending=pending, ids=tuple(ids), limit=limit)
+
+    def dead_letter_counts(self) -> tuple[int, int]:
+        """Return how many dead letters there are, and how many of them were not replayed yet."""
+        with self._ended():
+            return self.tables.dead_letter_counts() if self._there else (0, 0)
 
     def undo(self, run_id: str, actor: str) -> Undone:
         """Take a load back, in one transaction with its marker and, for the newest load, the cursor."""

@@ -35,6 +35,7 @@ class DuckdbTables:
     instant_type = "timestamptz"
     keys = False
     stages = False
+    alone = True
     transactional_ddl = True
     case_sensitive = False
     max_name_bytes = 200
@@ -113,23 +114,27 @@ class DuckdbTables:
         """Return what stands in the file under that name; TerminalError when it is a view."""
         schema, _, name = table.rpartition(".")
         schema = schema or "main"
-        if self.rows(f"select 1 from duckdb_views() where {_called('schema_name', schema, 'view_name', name)}"):
+        there = {
+            "duckdb_tables": _called("schema_name", schema, "table_name", name),
+            "duckdb_views": _called("schema_name", schema, "view_name", name),
+            "duckdb_schemas": _is_schema(schema),
+        }
+        counts = ", ".join(f"(select count(*) from {list_}() where {which})" for list_, which in there.items())
+        ((tables, views, schemas),) = self.rows(f"select {counts}")
+        if views:
             raise TerminalError(f"{table} is a view; rows are written to tables only")
-        found = self.rows(
-            "select column_name, data_type, not is_nullable and column_default is null from duckdb_columns() c "
-            f"where {_called('schema_name', schema, 'table_name', name)} and not internal "
-            "and exists (from duckdb_tables() t where t.table_oid = c.table_oid) order by column_index"
-        )
-        columns = tuple(TargetColumn(name, type_, required) for name, type_, required in found) or None
-        return Target(schema, name, columns, schema_exists=self._has_schema(schema), case_sensitive=False)
+        columns = None
+        if tables:
+            # of one table alone: duckdb_columns() goes through those of all, and of the engine's own
+            full_name = quote_literal(f"{quote_identifier(schema)}.{quote_identifier(name)}")
+            found = self.rows(
+                f'select name, type, "notnull" and dflt_value is null from pragma_table_info({full_name}) order by cid'
+            )
+            columns = tuple(TargetColumn(name, type_, required) for name, type_, required in found)
+        return Target(schema, name, columns, schema_exists=bool(schemas), case_sensitive=False)
 
     def _has_schema(self, schema: str) -> bool:
-        return bool(
-            self.rows(
-                "select 1 from duckdb_schemas() where database_name = current_database() "
-                f"and lower(schema_name) = lower({quote_literal(schema)})"
-            )
-        )
+        return bool(self.rows(f"select 1 from duckdb_schemas() where {_is_schema(schema)}"))
 
     def check_rights(self, target: Target, names: Sequence[str], disposition: str) -> None:
         """Nothing to check: whoever opens the file may do all."""
@@ -232,6 +237,10 @@ def _called(schema_column: str, schema: str, name_column: str, name: str) -> str
         f"database_name = current_database() and lower({schema_column}) = lower({quote_literal(schema)}) "
         f"and lower({name_column}) = lower({quote_literal(name)})"
     )
+
+
+def _is_schema(name: str) -> str:
+    return f"database_name = current_database() and lower(schema_name) = lower({quote_literal(name)})"
 
 
 def _arrow_type(db: DuckDBPyConnection, type_: str) -> pa.DataType:

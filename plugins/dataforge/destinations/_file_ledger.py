@@ -30,7 +30,8 @@ from dataforge.destinations._file_manifest import (
     ledger_of,
     told_by,
 )
-from dataforge.destinations._file_place import TEMPORARY, Place, Seen, sha256_of, sync
+from dataforge.destinations._file_place import Place, Seen, sha256_of, sync
+from dataforge.destinations._output_path import TEMPORARY
 from dataforge.errors import ConflictError, FencedError, TerminalError
 
 TRIES = 8
@@ -245,6 +246,15 @@ class FileLedger:
                 if len(found) == limit:
                     return found
         return found
+
+    def dead_letter_counts(self) -> tuple[int, int]:
+        """Return how many dead letters there are, and how many of them were not replayed yet."""
+        manifest, _ = self.book.read()
+        mine = [one for one in manifest.letters if one.pipeline == self.pipeline]
+        if not manifest.replayed:
+            return (total := sum(one.rows for one in mine)), total
+        replayed = [letter.id in manifest.replayed for one in mine for letter in _read_letters(self.book.place, one)]
+        return len(replayed), replayed.count(False)
 
     def undo(self, run_id: str, actor: str) -> Undone:
         """Take a load back: an append's parts go; a replace's previous data come back, where they were kept."""

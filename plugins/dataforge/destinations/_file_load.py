@@ -26,7 +26,7 @@ from dataforge.destinations._file_manifest import (
     SchemaVersion,
     pipeline_key,
 )
-from dataforge.destinations._file_place import LEDGER_FOLDER
+from dataforge.destinations._output_path import LEDGER_FOLDER
 from dataforge.errors import ConflictError, FencedError, TerminalError, TransientError
 
 

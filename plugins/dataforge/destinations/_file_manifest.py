@@ -27,7 +27,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dataforge.components.delivery import LoadRecord, State
-from dataforge.destinations._file_place import LEDGER_FOLDER
+from dataforge.destinations._output_path import LEDGER_FOLDER
 from dataforge.errors import TerminalError
 
 if TYPE_CHECKING:

@@ -26,12 +26,9 @@ from typing import Any, Protocol
 
 from dataforge.components.base import Connection
 from dataforge.components.paths import filesystem, s3_call
+from dataforge.destinations._output_path import LEDGER_FOLDER, TEMPORARY
 from dataforge.errors import TerminalError, TransientError
 
-LEDGER_FOLDER = "_dataforge"
-"""Folder beside the data for ledgers, dead letters and kept parts; readers of datasets leave names with _ out."""
-
-TEMPORARY = ".tmp"
 LOCK_SECONDS = 60.0
 """How long a commit waits for another one; a commit takes milliseconds, the data are written before it."""
 

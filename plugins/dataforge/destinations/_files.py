@@ -39,14 +39,13 @@ from dataforge.destinations._file_ledger import Book, FileLedger
 from dataforge.destinations._file_load import FileLoad, Terms, Written
 from dataforge.destinations._file_manifest import PART, ledger_of, pipeline_key
 from dataforge.destinations._file_place import (
-    LEDGER_FOLDER,
-    TEMPORARY,
     Bucket,
     Folder,
     sha256_of,
     sync,
     temporary,
 )
+from dataforge.destinations._output_path import TEMPORARY, outside, stable_path
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, TransientError
 from dataforge.settings import get_settings
 
@@ -120,27 +119,6 @@ def refused_path(value: str) -> str | None:
     if problem is None and value.lower().endswith(DATABASE_ENDINGS):
         return f"{value!r} is the name of a database file; {_OTHER_NAME}"
     return problem
-
-
-def outside(value: str, path: PurePosixPath) -> str | None:
-    """Return why `path`, written as `value` in a config, is no place in the output folder; None when it is one."""
-    if "://" in value and not is_s3(value):
-        return f"{value!r} is no path; write one relative to the output folder"
-    if path.is_absolute() and not is_s3(value):
-        return f"{value!r} is absolute; write a path relative to the output folder"
-    if ".." in path.parts or "\0" in value or "\\" in value or not path.parts:
-        return f"{value!r} leads out of the output folder; write a path without '..' and '\\'"
-    if LEDGER_FOLDER in path.parts:
-        return f"{value!r} leads into {LEDGER_FOLDER!r}, where DataForge keeps its manifests; choose another folder"
-    if any(part.startswith(".") and part.endswith(TEMPORARY) for part in path.parts):
-        return f"{value!r} is the name of a temporary file of a destination; choose one that does not begin with '.'"
-    return None
-
-
-def stable_path(text: str) -> str:
-    """Return the part of a path that is the same for every run: whole, or the folders before the first `${`."""
-    head, found, _ = text.partition("${")
-    return head[: head.rfind("/") + 1] if found else text
 
 
 class Format(Protocol):

@@ -140,6 +140,7 @@ class LedgerTables:
 
     def __init__(self, db: Statements, schema: str, pipeline: str, target: str) -> None:
         self.db, self.schema, self.pipeline, self.target = db, schema, pipeline, target
+        self._exists = False
         self._own = f"pipeline = {self.text(pipeline)} and target = {self.text(target)}"
 
     def text(self, value: str) -> str:
@@ -161,7 +162,8 @@ class LedgerTables:
 
     def exists(self) -> bool:
         """Whether the ledger's tables are there."""
-        return self.db.has_table(self.schema, LOADS)
+        self._exists = self._exists or self.db.has_table(self.schema, LOADS)
+        return self._exists
 
     def prepare(self) -> bool:
         """Make what is missing, the tables and the state row; return whether anything was."""
@@ -344,6 +346,14 @@ class LedgerTables:
             DeadLetter(id_, run, Reject(stage, why, record, source, int(step), *rest), instant_of(kept), by)
             for id_, run, stage, why, record, source, step, *rest, kept, by in rows
         ]
+
+    def dead_letter_counts(self) -> tuple[int, int]:
+        """Return how many dead letters there are, and how many of them were not replayed yet."""
+        rows = self.db.rows(
+            "select count(*), count(case when replayed_by = '' then 1 end) "
+            f"from {self.table(DEAD_LETTERS)} where {self._own}"
+        )
+        return int(rows[0][0]), int(rows[0][1])
 
     def take_back_in(self, ids: Sequence[str], run_key: str) -> None:
         """Note which load replays those dead letters; TransientError when another one has done so."""

@@ -43,6 +43,7 @@ class PostgresTables:
     keys = True
     durable = True
     stages = True
+    alone = False
     transactional_ddl = True
     case_sensitive = True
     max_name_bytes = MAX_NAME_BYTES

@@ -57,6 +57,7 @@ class SqlTables:
         self.transactional_ddl = self.dialect_.transactional_ddl
         self.sqlite = self.dialect_.name == "sqlite"
         self.stages = not self.sqlite
+        self.alone = False
         self.keys = True
         self.durable = True
 

@@ -72,6 +72,8 @@ class Tables(Statements, Protocol):
     """Whether what is committed lasts; not so for a database that is only looked into and not there yet."""
     stages: bool
     """Whether rows can wait in a stage table that other sessions don't lock; else everything is one transaction."""
+    alone: bool
+    """Whether no other session can be in the database as long as this one is."""
     transactional_ddl: bool
     """Whether making and changing tables is part of a transaction; where it ends one, it is done before the load's."""
 

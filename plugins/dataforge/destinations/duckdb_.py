@@ -25,7 +25,7 @@ from dataforge.components.base import (
 from dataforge.components.fields import ConnectionId, Duration, TemplatedText
 from dataforge.components.paths import place
 from dataforge.components.registry import DESTINATIONS
-from dataforge.destinations._files import outside, stable_path
+from dataforge.destinations._output_path import outside, stable_path
 from dataforge.destinations._table import TableConfig
 from dataforge.errors import TerminalError, TransientError
 from dataforge.settings import get_settings

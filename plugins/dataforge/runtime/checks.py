@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -56,18 +56,57 @@ def evaluate(
 
     Examples are read only for what is broken. `scope` holds the run's values for placeholders in expressions.
     """
+    return measure(connection, checks, prepare(checks, name, columns, scope))
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The SQL that measures some checks: one `shared` query has the counts of those in `order`, first to last.
+
+    `counts` are the queries of the other checks by their index, `examples` those of all, "" where a check has none.
+    """
+
+    shared: str
+    order: tuple[int, ...]
+    counts: Mapping[int, str]
+    examples: tuple[str, ...]
+
+
+def prepare(checks: Sequence[CheckConfig], name: str, columns: Columns | None, scope: Scope | None = None) -> Measures:
+    """Return the SQL for `checks` on the table or view `name`."""
+    relation, scope = Relation(name, columns), scope or Scope(values=RunValues())
+    queries = [_measured(config, CHECKS.build(config).queries(relation, scope), relation) for config in checks]
+    order = tuple(index for index, query in enumerate(queries) if _is_plain(query.count, relation))
+    values: list[exp.Expr] = []
+    for index in order:
+        violations, checked = queries[index].count.expressions
+        values += [
+            sql.aliased(violations.unalias().copy(), f"violations_{index}"),
+            sql.aliased(checked.unalias().copy(), f"checked_{index}"),
+        ]
+    return Measures(
+        sql.select(relation, *values).sql(sql.DIALECT) if order else "",
+        order,
+        {index: query.count.sql(sql.DIALECT) for index, query in enumerate(queries) if index not in order},
+        tuple(
+            "" if query.examples is None else query.examples.copy().limit(EXAMPLES, copy=False).sql(sql.DIALECT)
+            for query in queries
+        ),
+    )
+
+
+def measure(
+    connection: duckdb.DuckDBPyConnection, checks: Sequence[CheckConfig], measures: Measures
+) -> tuple[CheckResult, ...]:
+    """Run what `prepare` made of the same checks."""
     import duckdb
 
-    relation, scope = Relation(name, columns), scope or Scope(values=RunValues())
-    built = [CHECKS.build(config) for config in checks]
-    queries = [
-        _measured(config, check.queries(relation, scope), relation) for config, check in zip(checks, built, strict=True)
-    ]
     results = []
     try:
-        counts = _counts(connection, relation, queries)
-        for config, check, query, (violations, checked) in zip(checks, built, queries, counts, strict=True):
-            examples = _examples(connection, query) if violations else ()
+        counts = _counts(connection, measures)
+        for index, config in enumerate(checks):
+            check, (violations, checked) = CHECKS.build(config), counts[index]
+            examples = _examples(connection, measures.examples[index]) if violations else ()
             message = check.describe(violations, checked) if violations else f"{checked:,} rows checked"
             results.append(
                 CheckResult(
@@ -95,28 +134,14 @@ def refuse_failed(results: Iterable[CheckResult]) -> None:
         raise CheckFailed(failed)
 
 
-def _counts(
-    connection: duckdb.DuckDBPyConnection, relation: Relation, queries: list[CheckQueries]
-) -> list[tuple[int, int]]:
+def _counts(connection: duckdb.DuckDBPyConnection, measures: Measures) -> dict[int, tuple[int, int]]:
     """Violations and checked rows of each check; those that only count rows of the relation share one scan."""
-    counts: dict[int, tuple[int, int]] = {}
-    shared = [index for index, query in enumerate(queries) if _is_plain(query.count, relation)]
-    if shared:
-        values: list[exp.Expr] = []
-        for index in shared:
-            violations, checked = queries[index].count.expressions
-            values += [
-                sql.aliased(violations.unalias().copy(), f"violations_{index}"),
-                sql.aliased(checked.unalias().copy(), f"checked_{index}"),
-            ]
-        row = _row(connection, sql.select(relation, *values))
-        for position, index in enumerate(shared):
-            counts[index] = row[2 * position], row[2 * position + 1]
-    for index, query in enumerate(queries):
-        if index not in counts:
-            violations_checked = _row(connection, query.count)
-            counts[index] = violations_checked[0], violations_checked[1]
-    return [counts[index] for index in range(len(queries))]
+    row = _row(connection, measures.shared) if measures.shared else ()
+    counts = {index: (row[2 * place], row[2 * place + 1]) for place, index in enumerate(measures.order)}
+    for index, query in measures.counts.items():
+        violations, checked = _row(connection, query)
+        counts[index] = violations, checked
+    return counts
 
 
 def _is_plain(query: exp.Query, relation: Relation) -> bool:
@@ -132,16 +157,15 @@ def _is_plain(query: exp.Query, relation: Relation) -> bool:
     )
 
 
-def _row(connection: duckdb.DuckDBPyConnection, query: exp.Query) -> tuple[int, ...]:
-    row = connection.execute(query.sql(sql.DIALECT)).fetchone()
+def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
+    row = connection.execute(query).fetchone()
     assert row is not None
     return tuple(int(value or 0) for value in row)
 
 
-def _examples(connection: duckdb.DuckDBPyConnection, query: CheckQueries) -> tuple[dict[str, object], ...]:
-    if query.examples is None:
+def _examples(connection: duckdb.DuckDBPyConnection, text: str) -> tuple[dict[str, object], ...]:
+    if not text:
         return ()
-    text = query.examples.copy().limit(EXAMPLES, copy=False).sql(sql.DIALECT)
     columns = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {text}").fetchall()}
     # as texts of the engine: Python has no value for many an instant, and for those with a zone not without pytz
     shown = [

@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 
 def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, JsonValue]:
-    """Extract the named source into staging; return its manifest as JSON for the next task."""
+    """Extract the named source into staging; return its manifest, with counts, as JSON for the next task."""
     from dataforge.runtime.engines.duckdb_ import write_parquet
 
     with ExitStack() as stack:
@@ -53,21 +53,23 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
                 parts.append(folder / "rejects-cursor.parquet")
             if cut.whole:
                 cut.path.rename(part)
+                rows = parquet_rows(part)
             else:
-                write_parquet(con, source, part)
+                rows = write_parquet(con, source, part)
                 cut.path.unlink()
         else:
-            with_widening(views.values(), lambda: write_parquet(con, source, part))
+            rows = with_widening(views.values(), lambda: write_parquet(con, source, part))
         parts += view.write_rejects(folder, source)
         views.refuse_incomplete()
         rejected = len(rejects.read(parts))
-        extra |= {"rows_read": parquet_rows(part) + rejected, "rejected": rejected}
+        extra |= {"rows_read": rows + rejected, "rejected": rejected}
         # what is a large share of one source may be a small one of all of them
         limit = config.reject_limit if len(config.inputs) == 1 else replace(config.reject_limit, max_share=1)
         rejects.refuse_too_many(limit, rejected, extra["rows_read"], parts)
-        manifest = attempt.publish([part], columns=views[source].columns, extra=extra, rejects=parts)
+        columns = views[source].columns
+        manifest = attempt.publish([part], columns=columns, extra=extra, rows={part: rows}, rejects=parts)
         done(rows=manifest.rows, bytes=manifest.bytes, **({"rejected": rejected} if rejected else {}))
-    return manifest.to_json()
+    return {**manifest.to_json(), "rows_read": extra["rows_read"], "rejected": rejected}
 
 
 def cut_views(

@@ -186,9 +186,11 @@ def _parquet(paths: Sequence[Path]) -> str:
 
 def _held(con: DuckDBPyConnection, paths: Sequence[Path], scratch: Path, sample: int | None) -> list[Path]:
     """Return the files, those with decimals that the engine does not have as copies in scratch that it can read."""
+    wide = _query(con, f"SELECT DISTINCT file_name FROM parquet_schema({_list(map(str, paths))}) WHERE precision > 38")
+    if not wide:
+        return list(paths)
     import pyarrow.parquet as pq
 
-    wide = _query(con, f"SELECT DISTINCT file_name FROM parquet_schema({_list(map(str, paths))}) WHERE precision > 38")
     copies: dict[str, Path] = {}
     for index, (path,) in enumerate(wide):
         copies[path] = scratch / f"decimals-{index}" / Path(path).name

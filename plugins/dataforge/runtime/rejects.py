@@ -46,6 +46,8 @@ class Rejects:
                         yield Reject(*values)
 
     def __len__(self) -> int:
+        if not self.paths:
+            return 0
         import pyarrow.parquet as pq
 
         return sum(int(pq.read_metadata(path).num_rows) for path in self.paths)

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataforge.components.base import Files, JsonValue, Relation
+from dataforge.components.sql import DIALECT
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.observability.log import line, timed
-from dataforge.runtime import again, rejects
-from dataforge.runtime.checks import CheckResult, evaluate, refuse_failed
-from dataforge.runtime.compile import Plan, compile, scope
+from dataforge.runtime import again, recipes, rejects
+from dataforge.runtime.checks import CheckResult, Measures, evaluate, measure, prepare, refuse_failed
+from dataforge.runtime.compile import Plan, SqlSegment, compile, scope
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.extract import connect_for
 from dataforge.runtime.landing import land
-from dataforge.runtime.staging import Manifest, Staging
+from dataforge.runtime.staging import Manifest, Staging, parquet_rows
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -53,8 +54,12 @@ def run(
             for path in staging.fetch_rejects(manifest, scratch / f"rejects-{name}"):
                 aside.append(rejects.next_part(folder))
                 shutil.copyfile(path, aside[-1])
-        plan = compile(config, columns, context.values)
-        made = make(config, con, plan, folder, scratch, context, rows_read, aside)
+        recipe = recipes.name_of(config, columns)
+        made = _by_recipe(config, con, recipe, folder)
+        if made is None:
+            plan = compile(config, columns, context.values)
+            made = make(config, con, plan, folder, scratch, context, rows_read, aside)
+            _keep_recipe(config, con, recipe, plan)
         extra: dict[str, JsonValue] = {
             "checks": [asdict(result) for result in made.checks],
             "rows_read": rows_read,
@@ -62,14 +67,14 @@ def run(
         }
         if step is not None:
             extra["cursor"] = step.to_json()
-        published = attempt.publish([made.part], extra=extra, rejects=made.rejects)
+        published = attempt.publish([made.part], extra=extra, rejects=made.rejects, rows={made.part: made.rows})
         done(
             rows_in=sum(one.rows for one in inputs.values()),
             rows=published.rows,
             bytes=published.bytes,
             **({"rejected": made.rejected} if made.rejected else {}),
         )
-    return published.to_json()
+    return {**published.to_json(), "rows_read": rows_read, "rejected": made.rejected}
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,38 @@ class Made:
     """The result of the transforms as a Parquet part, what the checks say, and the parts with rejects of all stages."""
 
     part: Path
+    rows: int
     checks: tuple[CheckResult, ...]
     rejects: tuple[Path, ...]
     rejected: int
+
+
+def _by_recipe(config: PipelineConfig, con: DuckDBPyConnection, name: str | None, folder: Path) -> Made | None:
+    """Do by a kept recipe what `make` does; None when there is none or it fails, for `make` tells better why."""
+    import duckdb
+
+    from dataforge.runtime.engines.duckdb_ import copy_parquet
+
+    recipe = recipes.find(name)
+    if recipe is None:
+        return None
+    part = folder / "part-0.parquet"
+    try:
+        rows = copy_parquet(con, recipe.select, part)
+    except duckdb.Error:
+        part.unlink(missing_ok=True)
+        return None
+    return Made(part, rows, _checked(config, con, part, recipe.measures), (), 0)
+
+
+def _keep_recipe(config: PipelineConfig, con: DuckDBPyConnection, name: str | None, plan: Plan) -> None:
+    segment, *others = plan.segments
+    if name is None or others or not isinstance(segment, SqlSegment):
+        return
+    from dataforge.runtime.engines.duckdb_ import columns
+
+    measures = prepare(config.checks, _RESULT, columns(con, _RESULT) if config.checks else None, scope(config, None))
+    recipes.keep(name, recipes.Recipe(segment.query.sql(DIALECT), measures))
 
 
 def make(
@@ -105,8 +139,8 @@ def make(
     part = folder / "part-0.parquet"
     limit = config.reject_limit
     if not limit.enabled:
-        write_parquet(con, plan, part)
-        return Made(part, check(config, con, part, context), tuple(aside), len(rejects.read(aside)))
+        rows = write_parquet(con, plan, part)
+        return Made(part, rows, check(config, con, part, context), tuple(aside), len(rejects.read(aside)))
     from dataforge.runtime.strain import steady, strain
 
     parts = list(aside)
@@ -120,7 +154,7 @@ def make(
     rejected = len(rejects.read(parts))
     rejects.refuse_too_many(limit, rejected, rows_read, parts)
     refuse_failed(one for one in results if one.severity != "reject")
-    return Made(part, results, tuple(parts), rejected)
+    return Made(part, parquet_rows(part), results, tuple(parts), rejected)
 
 
 def _check_apart(
@@ -170,10 +204,18 @@ def check_results(manifest: Mapping[str, JsonValue], context: TaskContext) -> li
 
 def check(config: PipelineConfig, con: DuckDBPyConnection, part: Path, context: TaskContext) -> tuple[CheckResult, ...]:
     """Measure the config's checks on a Parquet file and log each; CheckFailed when one of severity "fail" is broken."""
+    return _checked(config, con, part, context)
+
+
+def _checked(
+    config: PipelineConfig, con: DuckDBPyConnection, part: Path, how: TaskContext | Measures
+) -> tuple[CheckResult, ...]:
     if not config.checks:
         return ()
     result = land(con, _RESULT, Files("parquet", (part,)), scratch=part.parent)
-    results = evaluate(con, config.checks, result.view, result.columns, scope(config, context.values))
+    if isinstance(how, TaskContext):
+        how = prepare(config.checks, result.view, result.columns, scope(config, how.values))
+    results = measure(con, config.checks, how)
     _log(results)
     refuse_failed(results)
     return results

@@ -159,14 +159,22 @@ def write_parquet(
         else:
             where = connection
             select = f"FROM {quote_identifier(what)}" if isinstance(what, str) else what.sql(sql.DIALECT)
-        rows = where.execute(
-            f"COPY ({select}) TO {quote_literal(str(path))} (FORMAT parquet, COMPRESSION {compression}, "
-            f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT 1)"
-        ).fetchone()
+        rows = copy_parquet(where, select, path, compression)
     except duckdb.Error as error:
         _refuse_broken(handed, plan)
         raise engine_error(error, plan) from error
     _refuse_broken(handed, plan)
+    return rows
+
+
+def copy_parquet(
+    connection: duckdb.DuckDBPyConnection, select: str, path: Path, compression: Compression = "snappy"
+) -> int:
+    """Write the result of a query, given as SQL, as one Parquet file; return its rows. DuckDB's errors come as such."""
+    rows = connection.execute(
+        f"COPY ({select}) TO {quote_literal(str(path))} (FORMAT parquet, COMPRESSION {compression}, "
+        f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT 1)"
+    ).fetchone()
     return int(rows[0]) if rows else 0
 
 
