@@ -6,9 +6,8 @@ import hashlib
 import json
 import re
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dataforge.components.delivery import DeadLetter, LoadRecord, Reject, State, Undone
+from dataforge.components.scratch import claimed
 from dataforge.destinations._file_manifest import (
     DEAD_LETTERS,
     EARLIER,
@@ -33,6 +33,7 @@ from dataforge.destinations._file_manifest import (
 from dataforge.destinations._file_place import Place, Seen, sha256_of, sync
 from dataforge.destinations._output_path import TEMPORARY
 from dataforge.errors import ConflictError, FencedError, TerminalError
+from dataforge.settings import get_settings
 
 TRIES = 8
 """How often a commit begins again after another one was faster."""
@@ -138,8 +139,8 @@ class Book:
         """Give a copy of a file, in the file system in which it could be renamed to its place."""
         folder, _, start = self.beside.rpartition("/")
         copy = f"{folder}/.{start}.{secrets.token_hex(4)}{TEMPORARY}"
-        with tempfile.TemporaryDirectory(prefix="dataforge-") as scratch:
-            local = Path(self.place.named(copy)) if self.place.local else Path(scratch) / "copy"
+        with _scratch(self.place) as scratch:
+            local = Path(self.place.named(copy)) if self.place.local else scratch / "copy"
             try:
                 self.place.fetch(name, local)
                 if self.place.local:
@@ -314,9 +315,9 @@ class FileLedger:
         """Return what is wrong with the live data: parts that are missing or have another content; reads all of it."""
         wrong = []
         manifest, _ = self.book.read()
-        with tempfile.TemporaryDirectory() as scratch:
+        with _scratch(self.book.place) as scratch:
             for part in manifest.parts:
-                copy = Path(scratch) / "part"
+                copy = scratch / "part"
                 try:
                     self.book.place.fetch(part.name, copy)
                 except FileNotFoundError:
@@ -436,3 +437,8 @@ def _read_letters(place: Place, letters: Letters) -> Iterator[DeadLetter]:
 def too_busy(place: Place) -> ConflictError:
     """Return the error for a commit that others were always faster than."""
     return ConflictError(f"{place.url}: other loads were committed {TRIES} times meanwhile")
+
+
+def _scratch(place: Place) -> AbstractContextManager[Path]:
+    """Give a local folder for copies, which a sweep removes after a kill."""
+    return claimed(get_settings().scratch_folder, place.named(""))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from dataforge.components import scratch
 from dataforge.components.base import JsonValue
 from dataforge.observability.log import line
-from dataforge.runtime import scratch
 from dataforge.runtime.connections import lookup
 from dataforge.runtime.context import TaskContext
 from dataforge.runtime.staging import Staging

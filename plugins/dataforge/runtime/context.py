@@ -12,10 +12,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from dataforge.components.base import Connection, JsonValue, RunValues
+from dataforge.components.scratch import claimed
 from dataforge.config.pipeline import PipelineConfig, check_param
 from dataforge.errors import ConfigError, Problem
 from dataforge.runtime.connections import lookup
-from dataforge.runtime.scratch import claimed
 from dataforge.settings import Settings, get_settings
 
 

@@ -30,8 +30,8 @@ from urllib.parse import unquote, urlsplit
 
 from dataforge.components.base import Columns, Connection, JsonValue
 from dataforge.components.paths import filesystem, s3_call
+from dataforge.components.scratch import Claim, claim, sweep
 from dataforge.errors import ConfigError, TerminalError, TransientError
-from dataforge.runtime.scratch import Claim, claim, sweep
 from dataforge.settings import Settings
 
 if TYPE_CHECKING:

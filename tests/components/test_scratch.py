@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from dataforge.components.base import RunValues
+from dataforge.components.scratch import PREFIX, claim, claimed, sweep
 from dataforge.runtime import clean_up
 from dataforge.runtime.context import TaskContext
-from dataforge.runtime.scratch import PREFIX, claim, claimed, sweep
 from dataforge.settings import Settings
 
 NOW = timedelta(0)
