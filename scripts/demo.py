@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -396,8 +397,9 @@ class Busy(urllib.error.HTTPError):
 class Api:
     """Airflow's REST API, by the standard library alone."""
 
-    def __init__(self, demo: Demo) -> None:
+    def __init__(self, demo: Demo, seconds: float = 60) -> None:
         self.base = f"http://127.0.0.1:{demo.port}"
+        self.seconds = seconds
         self.headers = {"Content-Type": "application/json"}
 
     def login(self) -> Api:
@@ -429,8 +431,10 @@ class Api:
 
     def _once(self, opener: urllib.request.OpenerDirector, request: urllib.request.Request) -> Any:
         try:
-            with opener.open(request, timeout=60) as answer:
+            with opener.open(request, timeout=self.seconds) as answer:
                 return json.loads(answer.read() or b"null")
+        except TimeoutError:  # on a busy machine SQLite's lock can be held as long as Airflow waits for it
+            raise Busy(request.full_url, 504, f"no answer within {self.seconds} seconds", Message(), None) from None
         except urllib.error.HTTPError as error:
             if error.code >= 500:
                 raise Busy(request.full_url, error.code, error.reason, error.headers, None) from None
@@ -443,7 +447,11 @@ def show(demo: Demo, dag_id: str, began: float) -> None:
     wait_dag(api, demo, dag_id)
     print(f"Airflow is up after {time.monotonic() - began:.0f} s. Running the pipeline {dag_id!r}")
     run = f"demo__{time.time():.0f}"
-    api.post(f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": {}})
+    try:
+        api.post(f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": {}})
+    except urllib.error.HTTPError as error:
+        if error.code != 409:  # asked for again after an answer that did not come, though it was done
+            raise
     deadline = time.monotonic() + RUN_SECONDS
     state = "queued"
     while state not in ("success", "failed") and time.monotonic() < deadline:

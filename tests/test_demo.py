@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -41,3 +44,26 @@ def test_an_answer_that_is_not_right_fails_the_check(
     monkeypatch.setattr("sys.executable", str(script))
     with pytest.raises(demo.DemoError, match=reason):
         demo.author(demo.Demo(tmp_path, 1, {}, has_model=True))
+
+
+def test_a_request_that_gets_no_answer_is_sent_again(tmp_path: Path) -> None:
+    came: list[str] = []
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.append(self.path)
+            if len(came) == 1:
+                time.sleep(0.5)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"state": "queued"}')
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        api = demo.Api(demo.Demo(tmp_path, server.server_address[1], {}), seconds=0.2)
+        assert api.post("/runs", {}) == {"state": "queued"}
+        server.shutdown()
+    assert came == ["/runs", "/runs"]
