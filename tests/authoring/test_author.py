@@ -65,6 +65,19 @@ def test_a_request_that_says_everything_needs_no_model(catalogue: Catalogue) -> 
     assert [one["type"] for one in made.config["checks"]] == ["not_null", "unique"]
 
 
+def test_a_wish_that_the_model_leaves_out_is_told(catalogue: Catalogue) -> None:
+    made, model = draft(LOOSE, catalogue, json.dumps({"transforms": [], "checks": []}))
+    assert len(model.calls) == 1
+    assert made.valid
+    told = [one for one in made.findings if one.code == "not-taken-up"]
+    assert [(one.severity, one.line) for one in told] == [("warning", 1)]
+    assert "squash" in told[0].message
+    done, _ = draft(
+        LOOSE, catalogue, json.dumps({"transforms": [{"type": "derive", "columns": {"cents": "cents / 100"}}]})
+    )
+    assert not [one for one in done.findings if one.code == "not-taken-up"]
+
+
 def test_what_is_left_open_is_one_constrained_call_of_a_model(catalogue: Catalogue) -> None:
     answer = {"transforms": [{"type": "derive", "columns": {"cents": "cents / 100"}}], "checks": []}
     made, model = draft(LOOSE, catalogue, json.dumps(answer))

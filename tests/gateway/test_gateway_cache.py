@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.valkey_server import running
 
 from dataforge.gateway.base import Call, Message, Request
 from dataforge.gateway.cache import Answer, Cache, RedisCache, Scope, SqliteCache, key_of, normalised, redis_client
@@ -122,8 +121,7 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
     if request.param == "sqlite":
         yield SqliteCache(tmp_path / "d" / "g.db", 3_600, 1_000_000)
         return
-    pytest.importorskip("redis")
-    with SmallRedis() as server, closing(redis_client(f"redis://127.0.0.1:{server.port}/0")) as client:
+    with running(tmp_path) as url, closing(redis_client(url)) as client:
         yield RedisCache(client, 3_600)
 
 
@@ -201,50 +199,3 @@ def test_a_cache_that_is_away_is_done_without(tmp_path: Path) -> None:
     with closing(redis_client("redis://127.0.0.1:1/0")) as client:
         gateway = gateway_over(Scripted("yes"), cache=RedisCache(client, 60), settings=Settings())
         assert gateway.complete(Request("explain", (Message("user", "x"),))).text == "yes"
-
-
-class SmallRedis:
-    """As much of a Redis server as the cache uses, over its real protocol."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._kept: dict[bytes, bytes] = {}
-
-    def __enter__(self) -> SmallRedis:  # noqa: PYI034
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(client,), daemon=True).start()
-
-    def _one(self, client: socket.socket) -> None:
-        with client, client.makefile("rb") as lines:
-            while head := lines.readline():
-                parts = []
-                for _ in range(int(head[1:])):
-                    size = int(lines.readline()[1:])
-                    parts.append(lines.read(size + 2)[:-2])
-                client.sendall(self._answer(parts))
-
-    def _answer(self, parts: list[bytes]) -> bytes:
-        match parts[0].upper():
-            case b"GET":
-                found = self._kept.get(parts[1])
-                return b"_\r\n" if found is None else b"$%d\r\n%s\r\n" % (len(found), found)
-            case b"SET":
-                assert [part.upper() for part in parts[3:]] == [b"PX", b"3600000"]
-                self._kept[parts[1]] = parts[2]
-                return b"+OK\r\n"
-            case b"HELLO":
-                return b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:3\r\n"
-            case _:
-                return b"+OK\r\n"

@@ -86,6 +86,7 @@ def test_settings_are_read_as_text() -> None:
         ({"llm_tokens_per_call": 100}, "call"),
         ({"llm_tokens_per_request": 150}, "request"),
         ({"llm_tokens_per_user_day": 150}, "user"),
+        ({"llm_tokens_per_user_month": 150}, "user_month"),
         ({"llm_tokens_per_month": 150}, "month"),
     ],
 )

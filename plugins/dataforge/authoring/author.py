@@ -40,7 +40,7 @@ from dataforge.authoring.spelling import Mended, mend
 from dataforge.authoring.words import names as names_of
 from dataforge.config.findings import Finding
 from dataforge.config.positions import escape
-from dataforge.errors import GatewayError
+from dataforge.errors import GatewayError, bounded
 from dataforge.gateway.base import Cancel, Completion, Gateway, OnText, Request, Usage
 from dataforge.settings import get_settings
 
@@ -169,6 +169,15 @@ def _refused(
     return Draft(None, "", findings, extracted=tuple(found), answer=answer, refused=True, request_id=request.request_id)
 
 
+def _not_taken_up(text: str, left: Sequence[str]) -> Finding:
+    """Return what tells a person that a part of the request came to nothing; a config must not look like all of it."""
+    words = " ".join(dict.fromkeys(left))
+    message = f"this part of the request came to nothing in the config: {bounded(words, 200)!r}"
+    hint = "say it as a condition on a column, or as a step of its own; or ask a larger model"
+    place = _line(text, max(0, text.find(left[0])))
+    return Finding("not-taken-up", "warning", message, Path("request"), *place, "", hint)
+
+
 def _line(text: str, offset: int) -> tuple[int, int]:
     return text.count("\n", 0, offset) + 1, offset - (text.rfind("\n", 0, offset) + 1) + 1
 
@@ -220,6 +229,7 @@ class _Work:
             notes.append(str(error))
         config, left_out = settle(self.request, answer, grounds, self.found, self.catalogue)
         notes += left_out
+        idle = bool(trace and left) and config == settle(self.request, {}, grounds, self.found, self.catalogue)[0]
         if _settle_disposition(config):
             assumed.append(
                 Assumption("/destination/write_disposition", config["destination"]["write_disposition"], "not said")
@@ -231,6 +241,8 @@ class _Work:
         trace += repaired[1]
         candidate, gone = _without_faulty(repaired[0], check)
         notes += gone
+        if idle:
+            findings = (*findings, _not_taken_up(self.request.text, left))
         assumptions = [*assumed, *assumptions_of(candidate.config, grounds, self.found, self.request, self.catalogue)]
         assumptions = [one for one in _first_each(assumptions) if diff.get(candidate.config, one.pointer) == one.value]
         questions = tuple(_questions(grounds, self.request, self.catalogue, candidate, self.grounds))
@@ -263,14 +275,18 @@ class _Work:
 
     def talk(self) -> Draft:
         """Return an answer or a plan in words; without a model, the plan of what can be read."""
+        from dataforge.authoring.explain import in_words
+
         grounds, assumed = _with_defaults(self.grounds, self.request.text, self._keys())
         questions = tuple(_questions(grounds, self.request, self.catalogue, None, self.grounds))
+        if self.request.base is not None:  # the config at hand answers them
+            assumed, questions = [], ()
         facts = self._facts(grounds)
         prompt = prompts.build(
             "plan" if self.request.mode == "plan" else "ask",
             "\n".join([*self.request.history, self.request.text]),
             facts=facts,
-            data=self._data(),
+            data=self._told(),
         )
         trace: list[Turn] = []
         findings: tuple[Finding, ...] = ()
@@ -280,7 +296,7 @@ class _Work:
             trace.append(_turn("explain", completion, prompt.name, f"mode {self.request.mode}"))
         except GatewayError as error:
             findings = (Finding("model-away", "warning", str(error), Path("request"), 1, 1),)
-            answer = _plan(grounds)
+            answer = _plan(grounds) if self.request.base is None else in_words(self.request.base)
         return Draft(
             None, "", findings, tuple(assumed), questions, tuple(trace), _sum(trace), self.found, (), answer,
             self.catalogue.notes, request_id=self.request.request_id,
@@ -389,6 +405,11 @@ class _Work:
         known = {table.place: said for table in self.catalogue.tables if (said := table.in_words())}
         more = {**({"statistics": known} if known else {}), **({"sample": rows} if rows else {})}
         return {"columns": tables, **more} if tables else None
+
+    def _told(self) -> dict[str, Any] | None:
+        """Return what a talk is about: the config at hand, and columns that are known."""
+        data = {**({"config": self.request.base} if self.request.base is not None else {}), **(self._data() or {})}
+        return data or None
 
     def _repair(self, candidate: Candidate, trace: list[Turn], *, live: bool) -> tuple[Candidate, list[Turn]]:
         """Return the best candidate after repair, and the turns it took."""

@@ -17,7 +17,7 @@ _QUOTE = "`\"'„“”‚‘’«»"
 _EXTENSIONS = "csv|tsv|txt|json|jsonl|ndjson|parquet|pq|duckdb|db|sqlite"
 _ZIPPED = r"(?:\.(?:gz|bz2|xz|zst|zip))?"
 _URL = re.compile(r"\bhttps?://[^\s,;<>\"'`]+", re.I)
-_S3 = re.compile(r"\b(?:s3|gs|gcs|abfss?|file)://[^\s,;<>\"'`]*[^\s,;<>\"'`.)]", re.I)
+_S3 = re.compile(r"\b(?:s3|gs|gcs|abfss?|file|upload)://[^\s,;<>\"'`]*[^\s,;<>\"'`.)]", re.I)
 _PATH = re.compile(
     rf"(?<![\w:/@.])((?:[\w*?\[\]${{}}:%-][\w*?\[\]${{}}:%.-]*/)*[\w*?\[\]${{}}:%-][\w*?\[\]${{}}:%.-]*\.(?:{_EXTENSIONS}){_ZIPPED})(?![\w/])",
     re.I,

@@ -23,10 +23,12 @@ _PLACED = re.compile(
     r"(?:^|[\s;:])(?P<pointer>/(?:sources?|transforms|checks|destination|params|schedule|default_args)(?:/[\w.~-]+)*): "
     r"(?P<message>[^;\n]+?)(?: \((?P<hint>[^()\n]*(?:\([^()\n]*\)[^()\n]*)*)\))?(?=;|\n|$)"
 )
-_OURS = re.compile(r"^(?:(?:[\w.]+\.)?(?:ConfigError|InvalidConfig): |error\[[\w-]+\] )")
+_TOLD = "AirflowFailException: "
+"""How Airflow's log begins what a task of ours could not do for good."""
+_OURS = re.compile(rf"^(?:(?:[\w.]+\.)?(?:ConfigError|InvalidConfig): |{_TOLD}(?=/)|error\[[\w-]+\] )")
 _WHERE = frozenset({"connection", "table", "path", "paths", "endpoint", "database", "query", "type"})
 """Keys that say where data comes from or goes to: no text of a log may change them, since others write into logs."""
-_ERROR = re.compile(r"(?i)error\b|\bexception\b|traceback|\bfailed\b|\bfatal\b|critical")
+_ERROR = re.compile(r"(?i)error\b|exception\b|traceback|\bfailed\b|\bfatal\b|critical")
 _HINTS = (
     (r"(?i)could not connect|connection refused|can't be reached|name or service not known|timed? ?out", "away"),
     (r"(?i)password authentication|authentication failed|invalid credentials|401|unauthorized", "credentials"),
@@ -60,7 +62,7 @@ class Failure:
     @property
     def explanation(self) -> str:
         """What happened, in a few sentences."""
-        first = self.errors[-1] if self.errors else "The log holds no error that DataForge knows."
+        first = self.errors[-1].removeprefix(_TOLD) if self.errors else "The log holds no error that DataForge knows."
         return " ".join(filter(None, (f"The run failed: {first}", self.advice)))
 
 
@@ -72,8 +74,13 @@ def read_failure(log: str, file: Path) -> Failure:
     text = "\n".join(lines[index] for index in kept) if kept else "\n".join(lines[-30:])
     errors = tuple(dict.fromkeys(bounded(lines[index].strip(), 600) for index in at))[-5:]
     found = tuple(_placed("\n".join(lines), file))
-    advice = next((_ADVICE[name] for pattern, name in _HINTS for line in errors if re.search(pattern, line)), "")
+    advice = advice_on("\n".join(errors))
     return Failure(text[-MAX_LOG:], errors, found, "" if found else advice)
+
+
+def advice_on(errors: str) -> str:
+    """Return what to do about errors of servers and machines, in a sentence; "" where we don't know."""
+    return next((_ADVICE[name] for pattern, name in _HINTS if re.search(pattern, errors)), "")
 
 
 def _connections(file: Path) -> set[str]:

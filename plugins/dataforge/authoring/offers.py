@@ -13,6 +13,7 @@ from typing import Any
 from dataforge.authoring.clauses import quoted
 from dataforge.authoring.settling import identifiers
 from dataforge.components.base import JsonValue
+from dataforge.gateway.schema import ENDS_AFTER
 
 _SCHEDULES = ("@hourly", "@daily", "@weekly", "@monthly", "*/15 * * * *", "0 6 * * *", "0 0 * * 1-5")
 _CONDITIONS = ("where", "expression")
@@ -32,7 +33,7 @@ def schema(config: Mapping[str, Any], path: tuple[str, ...], refused: JsonValue)
                 "properties": {
                     "column": {"enum": columns},
                     "is": {"enum": [*_GIVEN, *_COMPARE]},
-                    "value": {"type": "string"},
+                    "value": {"type": "string", ENDS_AFTER: 200},
                 },
                 "required": ["column", "is", "value"],
                 "additionalProperties": False,

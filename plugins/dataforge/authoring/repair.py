@@ -29,6 +29,7 @@ from dataforge.config.json_reader import JsonError, read_json
 from dataforge.config.report import as_object
 from dataforge.errors import GatewayError
 from dataforge.gateway.base import Cancel, Completion, Gateway, OnText, Request, Usage
+from dataforge.gateway.schema import ENDS_AFTER
 from dataforge.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 MAX_TURNS = 5
 _TRIED = 12
 """Values of one place that are tried before a model is asked: each costs a check."""
-_MAX_TOKENS: Mapping[str, int] = {"value": 200, "patch": 500, "rewrite": 1_500}
+_MAX_TOKENS: Mapping[str, int] = {"value": 500, "patch": 600, "rewrite": 1_500}
+"""Enough for one text that is as long as it may be: what is complete of an answer counts where the rest is cut off."""
+_TEXT = {"type": "string", ENDS_AFTER: 400}
 _NEVER = frozenset({"secret-in-config", *NEEDS_A_PERSON})
 
 Stop = Literal["valid", "limit", "no progress", "repeated", "no model", "model failed", "needs a person", "not JSON"]
@@ -231,14 +234,14 @@ class _Loop:
             wanted = f'Give the right value for {place} as {{"value": …}}.'
             if exists(self.config, place):
                 wanted += f" {json.dumps(refused, ensure_ascii=False)} was refused; it must be another value."
-            schema = _object({"value": self.value_schema(finding) or {"type": "string"}})
+            schema = _object({"value": _ending(self.value_schema(finding) or _TEXT)})
         elif kind == "patch":
             wanted = 'Give the edits that repair it as {"changes": [{"op", "path", "value"}]}; value is JSON as text.'
             change = _object(
                 {
                     "op": {"enum": ["replace", "add", "remove"]},
                     "path": {"enum": self.paths(open_)},
-                    "value": {"type": "string"},
+                    "value": _TEXT,
                 }
             )
             schema = _object({"changes": {"type": "array", "items": change, "minItems": 1, "maxItems": 4}})
@@ -533,6 +536,13 @@ def _without(schema: dict[str, Any], refused: JsonValue) -> dict[str, Any] | Non
 
 
 # --------------------------------------------------------------------------------------------------------- small parts
+
+
+def _ending(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a value with an end to its texts."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_ending(one) for one in schema["anyOf"]]}
+    return {**schema, ENDS_AFTER: 400} if schema.get("type") == "string" else schema
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:

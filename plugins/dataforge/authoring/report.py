@@ -28,6 +28,7 @@ def of_draft(draft: Draft) -> dict[str, Any]:
         "diff": [vars(one) for one in draft.diff],
         "notes": list(draft.notes),
         "examples": list(draft.examples),
+        "similar": [{"dag_id": one.dag_id, "why": one.why} for one in draft.similar],
         "grounds": {pointer: vars(one) for pointer, one in draft.grounds.items()},
         "trace": [
             {

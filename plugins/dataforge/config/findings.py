@@ -74,6 +74,7 @@ CODES: dict[str, str] = {
     "invalid-setting": "A setting of [dataforge] has a value that is not allowed.",
     "invalid-path": "The path can't be read, whatever files there are.",
     "invalid-sql": "The SQL can't be read.",
+    "uploaded-sample": "The path is an uploaded sample: drafts of its owner read it, a deployed pipeline can't.",
     "missing-column": "A column that is needed is not there.",
     "missing-value": "A ${…} has no value in this run.",
     "no-columns": "No column would be left.",
@@ -107,6 +108,7 @@ CODES: dict[str, str] = {
     "rows-at-risk": "A combination that may delete rows which should stay.",
     "unsupported-disposition": "The destination does not have this write_disposition.",
     # authoring
+    "not-taken-up": "A part of the request in words has no counterpart in the config.",
     "model-away": "No language model answered; what needs none was done.",
     "not-understood": "The request does not say enough, or what came of it is no config.",
     "policy": "A rule of configs/policies.json is broken.",
@@ -114,6 +116,11 @@ CODES: dict[str, str] = {
     "unbuildable": "Airflow can't build the DAG of this config.",
     "unfit-connection": "The connection is of another type than the component needs.",
     "unknown-table": "The source says that it has no such table or file.",
+    # uploads and approval
+    "needs-approval": "Deploys need the approval of a second person here; the page and the web API ask for it.",
+    "own-deploy": "Nobody approves what they asked for themselves.",
+    "too-many-uploads": "The person keeps as many uploaded files as may be.",
+    "unfit-upload": "The uploaded file holds nothing that can be read as data.",
     # advice
     "no-effect": "A key that changes nothing in this combination.",
     "unused": "Something is declared but never used.",

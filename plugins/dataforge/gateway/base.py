@@ -136,7 +136,7 @@ class Completion:
 
     `problem` says in a sentence what is wrong with an answer that was to follow a schema: cut off, no JSON, or not as
     the schema says (then `value` is there all the same); "" when all is well. `notes` are for the person: a prompt
-    that the server cut, a fallback that was taken.
+    that the server cut, a fallback that was taken. `sent` is what left, to the letter; nothing did for a cached answer.
     """
 
     text: str
@@ -152,6 +152,7 @@ class Completion:
     problem: str = ""
     attempts: int = 1
     notes: tuple[str, ...] = ()
+    sent: tuple[Message, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class Budgets:
     def of_money(self) -> bool:
         """Whether prices must be known."""
         one = self._settings
-        return any((one.llm_cost_per_call, one.llm_cost_per_request, one.llm_cost_per_user_day, one.llm_cost_per_month))
+        limits = (one.llm_cost_per_call, one.llm_cost_per_request, one.llm_cost_per_user_day)
+        return any((*limits, one.llm_cost_per_user_month, one.llm_cost_per_month))
 
     @contextmanager
     def held(self, request: Request, tokens: int, cost: float) -> Iterator[None]:
@@ -64,6 +65,11 @@ class Budgets:
             tokens, cost = self._with(mine, actor=request.actor)
             what = f"{request.actor or 'nobody in particular'} today"
             _within(tokens, cost, one.llm_tokens_per_user_day, one.llm_cost_per_user_day, used, "user", what)
+        if one.llm_tokens_per_user_month or one.llm_cost_per_user_month:
+            used = self._ledger.spent(actor=request.actor, since=day.replace(day=1))
+            tokens, cost = self._with(mine, actor=request.actor)
+            most = one.llm_tokens_per_user_month, one.llm_cost_per_user_month
+            _within(tokens, cost, *most, used, "user_month", f"{request.actor or 'nobody in particular'} in this month")
         if one.llm_tokens_per_month or one.llm_cost_per_month:
             used = self._ledger.spent(since=day.replace(day=1))
             tokens, cost = self._with(mine)

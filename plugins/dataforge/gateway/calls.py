@@ -419,6 +419,7 @@ class ModelGateway:
             problem=problem,
             attempts=progress.attempts,
             notes=tuple(progress.notes),
+            sent=() if cached else prepared.call.messages,
         )
 
     # ---- tries ------------------------------------------------------------------------------------------------------

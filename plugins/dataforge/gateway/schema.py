@@ -1,8 +1,8 @@
 """From the JSON Schema that pydantic writes to one that providers can hold a model to, and back to what was meant.
 
 Providers know different parts of JSON Schema, and some ignore the rest without a word: so patterns, lengths, formats
-and bounds never go out, and are checked afterwards by those who asked. What goes out is a tree of closed objects,
-lists, texts, numbers, truth values and choices, without references.
+and bounds never go out, and are checked afterwards by those who asked; only where it is asked for a text has an end.
+What goes out is a tree of closed objects, lists, texts, numbers, truth values and choices, without references.
 
 The *strict* form is what all providers take. All keys are required, in the order of the schema, and what is left out is
 said by an empty value ("" for texts, choices, numbers and truth values, [] for lists, null for objects), since unions
@@ -17,11 +17,15 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dataforge.errors import bounded
 from dataforge.gateway.base import JsonSchema
+
+ENDS_AFTER = "x-ends-after"
+"""A text's key for the number of characters after which the open form ends it: a small model that repeats itself would
+go on to the limit of its answer. llama.cpp takes at most 2,000 repetitions, those of a list's items multiplied."""
 
 Restore = Callable[[Any], Any]
 _MISSING: Any = object()
@@ -115,7 +119,9 @@ class _Flattening:
         if kind == "array":
             return self._list(schema, seen)
         if kind in ("string", "integer", "number", "boolean", "null"):
-            return _scalar(kind)
+            part = _scalar(kind)
+            ends = schema.get(ENDS_AFTER)
+            return replace(part, schema={**part.schema, "maxLength": ends}) if ends and not self._strict else part
         # anything goes: a text, in which JSON is understood
         return _Part({"type": "string"}, _loose, lambda value: isinstance(value, str))
 
