@@ -1,5 +1,6 @@
-"""The Airflow DAG that removes left-over staged records by age."""
+"""DataForge's own Airflow DAGs: one of every night that cleans up, and one for what the page has done by tasks."""
 
-from dataforge.dag_factory.maintenance import maintenance_dag
+from dataforge.dag_factory.maintenance import errands_dag, maintenance_dag
 
 dag = maintenance_dag()
+errands = errands_dag()

@@ -132,11 +132,17 @@ class Settings(BaseModel):
     llm_tokens_per_user_day: int = Field(
         default=0, ge=0, description="Most tokens of one person in a day (UTC); 0 for all."
     )
+    llm_tokens_per_user_month: int = Field(
+        default=0, ge=0, description="Most tokens of one person in a month (UTC); 0 for all."
+    )
     llm_tokens_per_month: int = Field(default=0, ge=0, description="Most tokens of everybody in a month; 0 for all.")
     llm_cost_per_call: float = Field(default=0, ge=0, description="Most that one call may cost; 0 for no limit.")
     llm_cost_per_request: float = Field(default=0, ge=0, description="Most that one wish may cost; 0 for no limit.")
     llm_cost_per_user_day: float = Field(
         default=0, ge=0, description="Most that one person may spend in a day; 0 for all."
+    )
+    llm_cost_per_user_month: float = Field(
+        default=0, ge=0, description="Most that one person may spend in a month; 0 for all."
     )
     llm_cost_per_month: float = Field(
         default=0, ge=0, description="Most that everybody may spend in a month; 0 for all."
@@ -182,6 +188,21 @@ class Settings(BaseModel):
     mcp_allow_write: bool = Field(
         default=False,
         description="Whether assistants that use `dataforge mcp` may deploy configs and roll them back, not only read.",
+    )
+
+    deploy_approval: bool = Field(
+        default=False,
+        description="Whether a deploy or rollback waits until another person who may edit the DAG has approved it.",
+    )
+    uploads_url: str = Field(
+        default_factory=lambda: f"file://{airflow_home()}/dataforge/uploads",
+        description="Where uploaded sample files are kept: a file:// or s3:// URL (with staging_connection).",
+    )
+    uploads_days: float = Field(default=30, gt=0, description="Age in days after which uploaded files are removed.")
+    limits_url: str = Field(
+        default="",
+        description="redis://, rediss:// or valkey:// URL of the server that counts requests; the store does when "
+        "not set.",
     )
 
     web_window_seconds: int = Field(

@@ -213,7 +213,7 @@ STEPS = {
     "after the whole file": ("dataforge.authoring.deploy._write", "after", "live"),
     "before the revision is live": ("dataforge.store.revisions.settle", "before", "live"),
     "after the revision is live": ("dataforge.store.revisions.settle", "after", "live"),
-    "before its audit row": ("dataforge.store.revisions.audit", "before", "live"),
+    "before its audit row": ("dataforge.store.audit.add", "before", "live"),
     "as the note is taken back": ("dataforge.authoring.unfinished.Lock.end", "before", "done"),
 }
 

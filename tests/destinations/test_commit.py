@@ -592,6 +592,7 @@ def test_dead_letters_are_kept_with_the_rows_and_replayed_once(place: Place) -> 
     place.load({"id": [3]}, "replay", replays=(letter.id,), digest="r")
     with place.ledger() as ledger:
         assert ledger.dead_letters(pending=True) == []
+        assert ledger.dead_letter_counts() == (1, 0)
         assert ledger.dead_letters(ids=[letter.id])[0].replayed_by
     assert place.load({"id": [3]}, "replay", replays=(letter.id,), digest="r").already
     with pytest.raises(TransientError, match="were replayed by another load meanwhile"):

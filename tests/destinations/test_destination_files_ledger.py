@@ -236,12 +236,14 @@ def test_dead_letters_are_kept_with_the_rows_and_replayed_once(target: Target) -
         kept = ledger.dead_letters("one", pending=True)
         assert [one.reject for one in kept] == rejects
         assert len({one.id for one in kept}) == 2
+        assert ledger.dead_letter_counts() == (2, 2)
     ids = tuple(one.id for one in kept)
     target.load("replay", rows(id=[-1]), replays=ids[:1])
     with pytest.raises(TransientError, match="replayed by another load"):
         target.load("replay 2", rows(id=[-1]), replays=ids)
     with target.ledger() as ledger:
         assert [one.id for one in ledger.dead_letters(pending=True)] == [ids[1]]
+        assert ledger.dead_letter_counts() == (2, 1)
         assert ledger.dead_letters(ids=ids[:1])[0].replayed_by == target.context("replay").run_key
         ledger.undo("replay", "somebody")
         assert len(ledger.dead_letters(pending=True)) == 2

@@ -136,6 +136,10 @@ class MemoryLedger:
         """Not kept here."""
         raise NotImplementedError
 
+    def dead_letter_counts(self) -> tuple[int, int]:
+        """Not kept here."""
+        return 0, 0
+
     def undo(self, run_id: str, actor: str) -> Undone:
         """Not done here."""
         raise NotImplementedError

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from dataforge.errors import ConfigError, TerminalError, TransientError
-from dataforge.store import chats, revisions
+from dataforge.store import audit, chats, revisions
 from dataforge.store.database import VERSION_TABLE, Store, _open, open_store
 from dataforge.store.schema import METADATA
 
@@ -93,7 +93,7 @@ def test_revisions_keep_what_stood_there_and_what_comes(store: Store) -> None:
             connection, revisions.Revision("a.json", revisions.digest("new"), "new", "ada"), "old"
         )
         revisions.settle(connection, pending, "live")
-        revisions.audit(connection, "ada", "deploy", "a.json", {"x": 1})
+        audit.add(connection, "ada", "deploy", "a.json", {"x": 1})
     found = revisions.history(store, "a.json")
     assert [(one.kind, one.text, one.parent) for one in found] == [
         ("deploy", "new", found[1].id),
@@ -243,3 +243,82 @@ def test_use_is_summed_by_month_person_model_and_task(store: Store) -> None:
     found = [(heading.month, heading.actor, total.prompt_tokens) for heading, total in usage.summary(store)]
     assert found == [("2026-11", "ada", 300), ("2026-11", "eve", 1_000), ("2026-10", "ada", 7)]
     assert [total.calls for _, total in usage.summary(store, actor="eve")] == [1]
+
+
+def test_use_is_summed_by_day_person_and_model(store: Store) -> None:
+    from datetime import datetime, timedelta, timezone
+
+    from dataforge.store import usage
+
+    late = datetime(2026, 11, 1, 23, 30, tzinfo=timezone.utc)
+    for hours, actor, request in ((0, "ada", "a"), (0, "ada", "a"), (1, "eve", "b")):
+        at = late + timedelta(hours=hours)
+        call = usage.ModelCall(
+            at, "2026-11", request, "author", actor, "", "c/m", "ollama", 1, "ok", False, 10, 1, 0, 1.0, 0.5, False, "h"
+        )
+        usage.add(store, call)
+    assert usage.grouped(store, "day") == [
+        usage.Row("2026-11-01", 1, 20, 2, 1.0),
+        usage.Row("2026-11-02", 1, 10, 1, 0.5),
+    ]
+    assert [one.key for one in usage.grouped(store, "user", until=late + timedelta(minutes=30))] == ["ada"]
+    assert [one.requests for one in usage.grouped(store, "model")] == [2]
+
+
+def test_many_writers_make_one_chain_of_audit_entries(store: Store) -> None:
+    def write(number: int) -> None:
+        with store.transaction() as connection:
+            store.lock(connection, f"{number % 3}.json")
+            audit.add(connection, "ada", "deploy", f"{number % 3}.json", {"number": number})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    assert (audit.verify(store).entries, audit.verify(store).ok) == (40, True)
+    with store.transaction() as connection:
+        first = connection.execute(text("select min(id) from dataforge_audit")).scalar_one()
+        connection.execute(text("update dataforge_audit set actor = 'eve' where id = :id"), {"id": first + 5})
+    assert audit.verify(store).broken_at == first + 5
+
+
+def test_a_draft_and_an_upload_are_one_persons(store: Store) -> None:
+    from dataforge.store import drafts, uploads
+
+    kept = drafts.begin(store, "ada", drafts.Draft("Orders", "", "", "{", "", {"a": 1}))
+    assert kept is not None
+    assert drafts.get(store, kept.id, "ada") == kept
+    assert drafts.get(store, kept.id, "eve") is None
+    assert not drafts.forget(store, kept.id, "eve")
+    file = uploads.keep(store, uploads.new_id(), "ada", name="a", kind="csv", size=1, digest="d", profile={})
+    assert uploads.of(store, "ada", [file.id]) == [file]
+    assert uploads.of(store, "eve", [file.id]) == []
+    assert uploads.forget(store, file.id, "eve") is None
+    assert uploads.forget_old(store, 1) == []
+    assert uploads.forget_old(store, -1) == [file.id]
+
+
+def test_a_search_takes_wild_cards_as_they_stand_and_no_notice_of_case(store: Store) -> None:
+    chat = chats.begin_chat(store, "ada", "Orders 100%")
+    chats.say(store, chat.id, "ada", "user", "The PEOPLE_table")
+    for search, found in (("people_t", True), ("100%", True), ("1%0", False), ("e_t", True), ("x_t", False)):
+        assert bool(chats.chats(store, "ada", search=search)) is found, search
+    assert chats.chats(store, "eve", search="orders") == []
+
+
+def test_what_was_approved_follows_its_revision(store: Store) -> None:
+    from dataforge.store import approvals
+
+    for state, after in (("live", "approved"), ("abandoned", "pending")):
+        asked = approvals.ask(store, approvals.Approval("a.json", "deploy", "new", "", "ada"))
+        with store.transaction() as connection:
+            wanted = revisions.Revision("a.json", revisions.digest("new"), "new", "ada")
+            pending = revisions.begin(connection, wanted, None)
+            assert approvals.carry(connection, asked, "otto", "", pending.id)
+            assert not approvals.carry(connection, asked, "eve", "", pending.id)
+        carried = approvals.get(store, asked.id)
+        assert carried is not None
+        assert (carried.state, approvals.refuse(store, carried, "eve", "")) == ("carried", False)
+        revisions.reconcile(store, {"a.json": "new" if state == "live" else None}.__getitem__, "a.json")
+        found = approvals.get(store, asked.id)
+        assert found is not None
+        assert (found.state, found.decider, found.actor) == (after, "otto", "ada")
+    assert [one.state for one in approvals.of(store, state="pending")] == ["pending"]

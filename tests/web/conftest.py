@@ -27,21 +27,17 @@ BASE = "/dataforge/api/v1"
 CANARY = "c4n4ry-Pa55w0rd-77"
 
 
-@pytest.fixture(scope="module")
-def auth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], str]]:
-    """Airflow's auth manager at work; the value makes a token for a name and a role."""
-    folder = tmp_path_factory.mktemp("auth")
-    wanted = {
+@contextmanager
+def airflow_tables(folder: Path, **wanted: str) -> Iterator[Any]:
+    """Let Airflow work on a new database with these settings; the value is its settings module."""
+    wanted |= {
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "ada:user,vera:viewer,otto:user",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
         "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of these tests that is long enough for HS512, which wants 64 bytes",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in wanted.items():
             patch.setenv(name, value)
-        from airflow.api_fastapi.app import create_auth_manager, purge_cached_app
-        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+        from airflow.api_fastapi.app import purge_cached_app
         from airflow.models import import_all_models
         from airflow.models.base import Base
 
@@ -55,6 +51,25 @@ def auth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, st
         settings.configure_orm()
         import_all()
         Base.metadata.create_all(settings.get_engine())
+        yield settings
+        purge_cached_app()
+        settings.engine.dispose()
+        for name, kept in before.items():
+            setattr(settings, name, kept)
+
+
+@pytest.fixture(scope="module")
+def auth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], str]]:
+    """Airflow's auth manager at work; the value makes a token for a name and a role."""
+    folder = tmp_path_factory.mktemp("auth")
+    with airflow_tables(
+        folder,
+        AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS="ada:user,vera:viewer,otto:user",
+        AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=str(folder / "passwords.json"),
+    ):
+        from airflow.api_fastapi.app import create_auth_manager
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
         manager = create_auth_manager()
         manager.init()
 
@@ -62,10 +77,6 @@ def auth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, st
             return str(manager.generate_jwt(SimpleAuthManagerUser(username=name, role=role)))
 
         yield token
-        purge_cached_app()
-        settings.engine.dispose()
-        for name, kept in before.items():
-            setattr(settings, name, kept)
 
 
 @dataclass

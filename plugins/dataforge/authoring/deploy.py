@@ -26,11 +26,13 @@ from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError
 from dataforge.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    from dataforge.store.approvals import Approval
     from dataforge.store.database import Store
     from dataforge.store.revisions import Kind, Revision
 
 _MODE = 0o644
 _GIT_SECONDS = 30
+_UNCHANGED = "the file is so already; nothing was written"
 
 
 class FileChanged(DataForgeError):
@@ -58,6 +60,27 @@ class InvalidDeploy(ConfigError):
 
     def __reduce__(self) -> Any:
         return type(self), (self.findings,)
+
+
+@dataclass(frozen=True)
+class Awaiting:
+    """A deploy that was checked and waits for a second person."""
+
+    path: Path
+    approval: Approval
+
+
+class AlreadyDecided(DataForgeError):
+    """Somebody else approved or rejected what was to be approved."""
+
+
+@dataclass(frozen=True)
+class Approved:
+    """What a second person approved: it is carried out in the name of whoever asked for it."""
+
+    approval: Approval
+    by: str
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,31 +116,27 @@ def deploy(
     check: TextChecker | None = None,
     store: Store | None = None,
     team: str = "",
+    approved: Approved | None = None,
 ) -> Deployed:
     """Write `text` to a file of the configs folder, after all checks, and record it.
 
     `base_revision` is the digest of what the change was made from ("" for a new file): FileChanged when the file is
     something else by now; None skips that. Of a text that a model generated, `model` and `prompt_hash` are found by
     themselves. InvalidDeploy when the checks (by default all of `authoring.checks`, connections and policies too) find
-    errors; ConfigError for a path that may not be written.
+    errors; ConfigError for a path that may not be written. Where the settings want a second person's approval, nothing
+    is written without `approved` (ConfigError); `ask` lets a deploy wait for that.
     """
-    from dataforge.store import chats, revisions
+    from dataforge.store import approvals, audit, chats, revisions
     from dataforge.store.database import open_store
 
     settings = settings or get_settings()
     root = (root or settings.configs_folder).resolve()
     path, name = place(file, root)
+    if settings.deploy_approval and approved is None:
+        hint = "deploy it from the page or the web API, where another person can approve it"
+        raise ConfigError(Problem("needs-approval", "deploys need the approval of a second person here", (), hint))
+    findings = _checked(text, path, root, settings, check, team)
     raw = text.encode("utf-8")
-    if len(raw) > settings.max_config_bytes:
-        message = f"the text has {len(raw):,} bytes; at most {settings.max_config_bytes:,} are allowed"
-        raise ConfigError(Problem("too-large", message))
-    if check is None:
-        from dataforge.authoring import catalogue, checks
-
-        check = checks.text_checker(path, catalogue=catalogue.read(root, team=team))
-    findings = check(text)
-    if has_errors(findings):
-        raise InvalidDeploy(findings)
     store = store or open_store()
     key = f"{root}/{name}"
     with locked(key) as lock:
@@ -130,7 +149,7 @@ def deploy(
             raise _changed(name, base_revision, current, shown)
         _refuse_taken_names(path, text, root, settings)
         if seen == raw:
-            return Deployed(path, current, None, "", findings, ("the file is so already; nothing was written",))
+            return Deployed(path, current, None, "", findings, (_UNCHANGED,))
         if not model:
             model, prompt_hash = chats.origin(store, revisions.digest(raw))
         wanted = revisions.Revision(key, revisions.digest(raw), text, actor, reason, model, prompt_hash, kind=kind)
@@ -138,12 +157,18 @@ def deploy(
         with store.transaction() as connection:
             store.lock(connection, key)
             pending = revisions.begin(connection, wanted, before)
+            if approved and not approvals.carry(
+                connection, approved.approval, approved.by, approved.comment, pending.id
+            ):
+                raise AlreadyDecided("somebody else has decided about this deploy meanwhile")
         with store.transaction() as connection:
             store.lock(connection, key)
             _write(path, raw, root, expected=seen)
             live = revisions.settle(connection, pending, "live")
             details = {"revision": live.id, "parent": live.parent, "digest": live.digest, "reason": reason}
-            revisions.audit(connection, actor, kind, key, {**details, "model": model})
+            if approved:
+                details |= {"approval": approved.approval.id, "approved_by": approved.by}
+            audit.add(connection, actor, kind, key, {**details, "model": model})
         lock.end()
     notes: tuple[str, ...] = ()
     if settings.deploy_git:
@@ -192,6 +217,82 @@ def rollback(
         store=store,
         team=team,
     )
+
+
+def ask(
+    file: str | Path,
+    text: str,
+    *,
+    base_revision: str,
+    actor: str,
+    reason: str = "",
+    kind: Kind = "deploy",
+    root: Path | None = None,
+    settings: Settings | None = None,
+    check: TextChecker | None = None,
+    store: Store | None = None,
+    team: str = "",
+) -> Awaiting | Deployed:
+    """Let a deploy wait for a second person, after all its checks; `Deployed` when the file is so already.
+
+    All of it is checked again when it is carried out: what is right now may be wrong by then.
+    """
+    from dataforge.store import approvals
+    from dataforge.store.database import open_store
+
+    settings = settings or get_settings()
+    root = (root or settings.configs_folder).resolve()
+    path, name = place(file, root)
+    findings = _checked(text, path, root, settings, check, team)
+    store = store or open_store()
+    key = f"{root}/{name}"
+    with locked(key):
+        _reconcile(store, root, key)
+        seen = _read(path)
+    current = "" if seen is None else hashlib.sha256(seen).hexdigest()
+    if base_revision != current:
+        before = seen.decode("utf-8", "surrogateescape") if seen is not None else ""
+        raise _changed(name, base_revision, current, diff.text(before, text, name))
+    _refuse_taken_names(path, text, root, settings)
+    if seen == text.encode("utf-8"):
+        return Deployed(path, current, None, "", findings, (_UNCHANGED,))
+    return Awaiting(path, approvals.ask(store, approvals.Approval(key, kind, text, base_revision, actor, reason)))
+
+
+def approve(approval: Approval, by: str, comment: str = "", store: Store | None = None) -> Deployed:
+    """Carry out what waited for a second person: `by` is that person, never who asked for it (ConfigError).
+
+    FileChanged when the file is not what it was when it was asked for; then it waits on, to be withdrawn or asked anew.
+    """
+    if by == approval.actor:
+        raise ConfigError(Problem("own-deploy", "nobody approves what they asked for themselves"))
+    path = Path(approval.file)
+    try:
+        return deploy(
+            path, approval.text, base_revision=approval.base, actor=approval.actor, reason=approval.reason,
+            kind=approval.kind, root=get_settings().configs_folder, store=store,
+            approved=Approved(approval, by, comment),
+        )  # fmt: skip
+    finally:
+        history(path, store=store)  # settles, should the write have failed, what then waits on
+
+
+def _checked(
+    text: str, path: Path, root: Path, settings: Settings, check: TextChecker | None, team: str
+) -> tuple[Finding, ...]:
+    """Return the findings of a text; InvalidDeploy when there are errors among them."""
+    size = len(text.encode("utf-8"))
+    if size > settings.max_config_bytes:
+        message = f"the text has {size:,} bytes; at most {settings.max_config_bytes:,} are allowed"
+        raise ConfigError(Problem("too-large", message))
+    if check is None:
+        from dataforge.authoring import catalogue, checks
+
+        check = checks.text_checker(path, catalogue=catalogue.read(root, team=team))
+    findings = check(text)
+    if has_errors(findings):
+        raise InvalidDeploy(findings)
+    return findings
 
 
 def older(file: str | Path, revision: str | None, *, root: Path, store: Store | None = None) -> Revision:

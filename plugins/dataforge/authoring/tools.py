@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from dataforge.authoring.failures import Failure
 from dataforge.config.files import FileResult, Loaded
 from dataforge.config.findings import Finding, has_errors
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError
@@ -226,11 +227,13 @@ class Tools:
         params: Pinned = None,
         model: Model = "",
         *,
+        mode: Literal["edit", "plan", "ask"] = "edit",
         history: tuple[str, ...] = (),
         on_text: OnText | None = None,
         cancel: Cancel | None = None,
     ) -> Answer:
         """Change a config as a request says; everything else of it stays as it is. Nothing is written."""
+        from dataforge.authoring.author import author
         from dataforge.authoring.base import AuthorRequest
         from dataforge.authoring.generations import record_draft
         from dataforge.authoring.refine import refine
@@ -238,12 +241,14 @@ class Tools:
 
         text, path = self._text(text, file)
         wish = AuthorRequest(
-            _said(request), pinned=params or {}, base=_object(text), actor=self._actor, model=model or None,
+            _said(request), mode=mode, pinned=params or {}, base=_object(text), actor=self._actor, model=model or None,
             folder=self._folder, history=history,
         )  # fmt: skip
-        draft = refine(
-            wish, self._models(), text=text, catalogue=self._catalogue(), path=path, on_text=on_text, cancel=cancel
-        )
+        known = self._catalogue()
+        if mode == "edit":
+            draft = refine(wish, self._models(), text=text, catalogue=known, path=path, on_text=on_text, cancel=cancel)
+        else:
+            draft = author(wish, self._models(), catalogue=known, on_text=on_text, cancel=cancel)
         record_draft(draft, request, kind="refine", actor=self._actor)
         return self._draft(of_draft(draft), draft.findings)
 
@@ -254,6 +259,7 @@ class Tools:
         model: Model = "",
         turns: Annotated[int, Field(ge=0, le=10, description="Calls of a model at most; 0: none.")] = 5,
         *,
+        failure: Failure | None = None,
         on_text: OnText | None = None,
         cancel: Cancel | None = None,
     ) -> Answer:
@@ -269,7 +275,7 @@ class Tools:
             text, path=path or self._folder / "config.json", root=self._folder,
             gateway=self._models() if turns else None,
             check=text_checker(path or self._folder / "config.json", catalogue=known), connections=known.types,
-            actor=self._actor, model=model or None, max_turns=max(1, turns), on_text=on_text,
+            actor=self._actor, model=model or None, max_turns=max(1, turns), failure=failure, on_text=on_text,
             cancel=cancel,
         )  # fmt: skip
         record_repair(repaired, f"repair {file or 'a text'}", actor=self._actor)

@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     _ledger_commands(commands)
     _authoring_commands(commands)
     _deploying_commands(commands)
+    _audit_commands(commands)
 
     components = _command(commands, "environment", "components", "list the components, or describe one")
     components.add_argument("type", nargs="?", metavar="TYPE", help="one type to describe, e.g. csv")
@@ -237,6 +238,19 @@ def _deploying_commands(commands: argparse._SubParsersAction) -> None:  # type: 
     _config(history)
     history.add_argument("--limit", type=_positive, default=100, metavar="N", help="revisions to list (default: 100)")
     _format(history)
+
+
+def _audit_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    audit = _group(commands, "audit", "show who did what, and verify that no entry was changed or removed")
+    listed = _command(audit, "audit", "list", "list the entries, the newest first", function="list_entries")
+    listed.add_argument("--actor", metavar="NAME", help="only of this person")
+    listed.add_argument("--action", metavar="ACTION", help="only of this kind, such as deploy")
+    listed.add_argument("--file", metavar="CONFIG", help="only about this config")
+    listed.add_argument("--limit", type=_positive, default=100, metavar="N", help="entries to list (default: 100)")
+    _format(listed)
+    verify = _command(audit, "audit", "verify", "walk the chain of all entries; exit code 1 where it is broken")
+    verify.add_argument("--end", default="", metavar="DIGEST", help="a digest of an earlier verify that must be in it")
+    _format(verify)
 
 
 def _group(commands: argparse._SubParsersAction, name: str, help: str) -> argparse._SubParsersAction:  # type: ignore[type-arg]

@@ -247,13 +247,13 @@ def dead_letters_replay(arguments: argparse.Namespace) -> int:
     """Run dead letters through the rest of the pipeline again and load them."""
     if not (arguments.id or arguments.run or arguments.all):
         raise UsageError("say which dead letters to replay: --id ID, --run RUN, or --all")
-    from dataforge.runtime.replay import replay
+    from dataforge.runtime.replay import replay, taken_back
 
     chosen = _chosen(arguments)
     done = []
     for index in chosen.indexes:
         letters = [letter for letter in _letters(chosen, index, arguments) if not letter.replayed_by]
-        gone = _taken_back(chosen, index, letters)
+        gone = taken_back(chosen.config, index, chosen.context, letters)
         if gone:
             runs = ", ".join(sorted(gone))
             print(
@@ -273,12 +273,6 @@ def dead_letters_replay(arguments: argparse.Namespace) -> int:
             + (f", {again:,} set aside again" if again else ""),
         )
     return _finish(arguments, chosen, targets=done)
-
-
-def _taken_back(chosen: Chosen, index: int, letters: list[DeadLetter]) -> set[str]:
-    """Return the runs of these letters that were undone: the next run reads their records again."""
-    with chosen.ledger(index) as ledger:
-        return {run for run in {letter.run_id for letter in letters} if ledger.load(run) is None}
 
 
 def _chosen(arguments: argparse.Namespace) -> Chosen:

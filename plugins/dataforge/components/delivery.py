@@ -270,6 +270,10 @@ class Ledger(Protocol):
         """Return dead letters, oldest first: of one run, or those not replayed yet, or those of the ids."""
         ...
 
+    def dead_letter_counts(self) -> tuple[int, int]:
+        """Return how many dead letters there are, and how many of them were not replayed yet."""
+        ...
+
     def undo(self, run_id: str, actor: str) -> Undone:
         """Take a load back; TerminalError that says why, where that can't be done."""
         ...

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +26,10 @@ from dataforge.settings import get_settings
 CHUNK = 8 * 1024 * 1024
 """Bytes that one read of an S3 object or of a compressed file takes."""
 
+UPLOAD = "upload://"
+"""How the path of a file begins that a person uploaded; it leads nowhere but within that person's drafts."""
+
+_lent: ContextVar[Mapping[str, Path]] = ContextVar("lent", default={})  # noqa: B039  # it is never changed in place
 _SCHEME = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]*)://")
 _GLOB = re.compile(r"[*?\[]")
 
@@ -40,6 +46,21 @@ class Found:
 def is_s3(text: str) -> bool:
     """Whether `text` names objects in S3."""
     return text.startswith("s3://")
+
+
+@contextmanager
+def lending(files: Mapping[str, Path]) -> Iterator[None]:
+    """Let exactly these texts stand for these files within the block; nothing else can be reached through them."""
+    token = _lent.set(files)
+    try:
+        yield
+    finally:
+        _lent.reset(token)
+
+
+def is_lent(text: str) -> bool:
+    """Whether `text` stands for a file of the person who drafts now."""
+    return text in _lent.get()
 
 
 def find(
@@ -67,6 +88,8 @@ def find(
 
 def resolve(text: str, folders: Iterable[Path]) -> tuple[Path, ...]:
     """Return the local regular files that `text` (path or glob, also as `file://`) names below `folders`, sorted."""
+    if text in _lent.get():
+        return (_lent.get()[text],)
     folders = tuple(folders)
     path = _local(text)
     for folder in folders:
@@ -87,6 +110,8 @@ def refusal(text: str, folders: Iterable[Path], *, connected: bool) -> str | Non
 
     `connected` says whether there is a connection for S3.
     """
+    if text in _lent.get():
+        return None
     if is_s3(text):
         return None if connected else f"path {text!r} needs a 'connection' (an Airflow connection of type aws)"
     try:
@@ -117,6 +142,11 @@ def place(text: str, folder: Path) -> Path:
 
 def _local(text: str) -> Path:
     scheme = _SCHEME.match(text)
+    if text.startswith(UPLOAD):
+        raise TerminalError(
+            f"path {text!r} names an uploaded sample, which only the drafts of its owner can read; "
+            "name a file in one of the data folders, or s3://bucket/key"
+        )
     if scheme and scheme[1].lower() != "file":
         raise TerminalError(f"path {text!r} has the scheme {scheme[1]!r}; known are file:// and s3://")
     if scheme:

@@ -237,7 +237,7 @@ def _fused(config: PipelineConfig, pools: Mapping[int, str]) -> None:
         from dataforge.runtime import fused as stage
 
         # counts only: examples are rows, and rows have no place in XCom; the task's log has them
-        return attempt(lambda context: {"loads": stage.run(config, context)["loads"]})
+        return attempt(lambda context: {key: it for key, it in stage.run(config, context).items() if key != "checks"})
 
     extract_transform_load()
 

@@ -1,14 +1,25 @@
-"""The maintenance DAG: removes what killed runs left behind, and compares Airflow's successes with the load markers."""
+"""Our own DAGs: maintenance of every night, and errands, which the web API has done where tasks run.
+
+Maintenance removes what killed runs left behind, and compares Airflow's successes with the load markers. An errand is a
+run of the errands DAG whose conf says what is wanted; its answer is an XCom. Whoever may run that DAG may replay the
+dead letters of every pipeline and check every connection.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, task
 
 from dataforge.dag_factory.builder import TAG
 
 DAG_ID = "dataforge_maintenance"
+ERRANDS = "dataforge_errands"
+ERRAND_TASK = "run_errand"
+ANSWER = "answer"
+"""The key of an errand's answer among its XComs."""
 
 
 def maintenance_dag() -> DAG:
@@ -49,3 +60,70 @@ def maintenance_dag() -> DAG:
         sweep_staging()
         reconcile()
     return dag
+
+
+def errands_dag() -> DAG:
+    """Return the DAG that the web API runs for what has to be done where tasks run."""
+    dag = DAG(
+        dag_id=ERRANDS,
+        description="What the page asks for where tasks run: checks of connections, replays of dead letters.",
+        schedule=None,
+        catchup=False,
+        max_active_runs=8,
+        is_paused_upon_creation=False,
+        tags=[TAG, "maintenance"],
+        default_args={"retries": 0, "execution_timeout": timedelta(hours=1)},
+    )
+    with dag:
+
+        @task(task_id=ERRAND_TASK)
+        def run_errand():  # type: ignore[no-untyped-def]
+            from airflow.sdk import get_current_context
+            from airflow.sdk.exceptions import AirflowFailException
+
+            from dataforge.errors import DataForgeError
+
+            context = get_current_context()
+            conf = dict(context["dag_run"].conf or {})
+            try:
+                context["ti"].xcom_push(ANSWER, errand(conf))
+            except DataForgeError as error:
+                context["ti"].xcom_push(ANSWER, {"error": str(error)[:4_000]})
+                raise AirflowFailException(str(error)) from None
+
+        run_errand()
+    return dag
+
+
+def errand(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what an errand's conf says; TerminalError for one that is not known."""
+    from dataforge.errors import TerminalError
+
+    known: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"check": _check, "replay": _replay}
+    if (kind := conf.get("errand")) not in known:
+        raise TerminalError(f"there is no errand {kind!r}; known are {', '.join(known)}")
+    return known[str(kind)](conf)
+
+
+def _check(conf: Mapping[str, Any]) -> dict[str, Any]:
+    from dataforge.runtime.checkup import check
+
+    return check(str(conf.get("conn_id") or ""))
+
+
+def _replay(conf: Mapping[str, Any]) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from dataforge.config.files import read_folder
+    from dataforge.errors import TerminalError
+    from dataforge.runtime.ledgers import without_run
+    from dataforge.runtime.replay import replay_pending
+    from dataforge.settings import get_settings
+
+    folder = get_settings().configs_folder
+    for loaded in read_folder(folder).pipelines:
+        if loaded.config.dag_id == conf.get("dag_id"):
+            context = replace(without_run(loaded.config), actor=str(conf.get("actor") or ""))
+            replayed, rejected = replay_pending(loaded.config, context, [str(one) for one in conf.get("ids") or ()])
+            return {"replayed": replayed, "rejected": rejected}
+    raise TerminalError(f"the worker finds no pipeline {conf.get('dag_id')!r} in the configs folder {str(folder)!r}")

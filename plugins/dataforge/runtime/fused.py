@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 
 def run(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
-    """Extract, transform and load in one go; return {"loads": [load report, …], "checks": [result, …]} as JSON."""
+    """Extract, transform and load in one go; return {"loads": [load report, …], "checks": [result, …]} as JSON.
+
+    Where dead letters are kept, `rows_read` counts the records of the sources.
+    """
     return again.until_current(config, lambda turn: _once(config, context))  # noqa: ARG005 each turn reads anew
 
 
@@ -85,7 +88,8 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
 
             reports = with_widening(views.values(), stream)
         done(rows=reports[0].rows, target=", ".join(report.target for report in reports))
-        return {"loads": [asdict(report) for report in reports], "checks": [asdict(result) for result in checked]}
+        found = {"loads": [asdict(report) for report in reports], "checks": [asdict(result) for result in checked]}
+        return {**found, "rows_read": rows_read} if config.reject_limit.enabled else found
 
 
 def _set_aside(

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 PREFIX = "replay__"
+MOST = 10_000
+"""Dead letters of a destination that are taken back in at a time, where nobody says which."""
 _RECORD = '"dataforge record"'
 
 
@@ -103,6 +105,32 @@ def replay(
         )
         done(rows=report.rows, rejected=len(rejected), target=report.target)
     return [asdict(report)]
+
+
+def replay_pending(config: PipelineConfig, context: TaskContext, ids: Sequence[str] = ()) -> tuple[int, int]:
+    """Take dead letters of all destinations back in: those of the ids, or all that were not replayed yet.
+
+    Return how many, and how many records of them were set aside again. Those of loads that were taken back are left
+    out, since the next run reads their records again. TerminalError when there is none of the ids to replay.
+    """
+    replayed = rejected = 0
+    for index in ledgers.accountable(config):
+        with ledgers.opened(config, index, context) as ledger:
+            letters = ledger.dead_letters(pending=True, ids=ids, limit=MOST)
+        gone = taken_back(config, index, context, letters)
+        letters = [letter for letter in letters if letter.run_id not in gone]
+        reports = replay(config, letters, context, index=index)
+        replayed += len(letters)
+        rejected += sum(int(report["rejected"]) for report in reports)
+    if ids and not replayed:
+        raise TerminalError("none of these dead letters can be replayed: they were before, or their load was undone")
+    return replayed, rejected
+
+
+def taken_back(config: PipelineConfig, index: int, context: TaskContext, letters: Sequence[DeadLetter]) -> set[str]:
+    """Return the runs of these letters whose loads were undone."""
+    with ledgers.opened(config, index, context) as ledger:
+        return {run for run in {letter.run_id for letter in letters} if ledger.load(run) is None}
 
 
 def _digest(letters: Sequence[DeadLetter]) -> str:

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from dataforge.components.base import ExtractContext, SourceConfig
 from dataforge.components.fields import ConnectionId, TemplatedText
-from dataforge.components.paths import CHUNK, find, is_s3, refusal
+from dataforge.components.paths import CHUNK, find, is_lent, is_s3, refusal
 from dataforge.errors import Problem, TerminalError
 from dataforge.settings import get_settings
 
@@ -106,6 +106,10 @@ def path_problems(config: FileSourceConfig) -> Iterable[Problem]:
         place = ("path",) if isinstance(config.path, str) else ("path", index)
         if message := refusal(text, folders, connected=config.connection is not None):
             yield Problem("invalid-path", message, place)
+        if is_lent(text):
+            message = f"path {text!r} is an uploaded sample: drafts read it, a deployed pipeline can't"
+            hint = "before deploying, name a file in one of the data folders, or s3://bucket/key"
+            yield Problem("uploaded-sample", message, place, hint, severity="warning")
 
 
 def local_files(config: FileSourceConfig, context: ExtractContext) -> tuple[Path, ...]:

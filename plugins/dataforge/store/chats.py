@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
+from dataforge.store import audit
 from dataforge.store.database import Store
 from dataforge.store.revisions import digest, now
 from dataforge.store.schema import CHATS, GENERATIONS, MESSAGES
@@ -50,11 +51,22 @@ def begin_chat(store: Store, actor: str, title: str, *, team: str = "", file: st
     return chat
 
 
-def chats(store: Store, actor: str, limit: int = 100) -> list[Chat]:
-    """Return a person's chats, the last used first."""
+def chats(store: Store, actor: str, limit: int = 100, search: str = "") -> list[Chat]:
+    """Return a person's chats, the last used first; with `search`, those in whose title or messages it stands."""
     query = select(CHATS).where(CHATS.c.actor == actor).order_by(CHATS.c.updated_at.desc()).limit(limit)
+    if search:
+        said = select(MESSAGES.c.chat).where(MESSAGES.c.text.icontains(search, autoescape=True))
+        query = query.where(or_(CHATS.c.title.icontains(search, autoescape=True), CHATS.c.id.in_(said)))
     with store.transaction() as connection:
         return [Chat(**_aware(row)) for row in connection.execute(query).mappings().all()]
+
+
+def chat(store: Store, id_: str, actor: str) -> Chat | None:
+    """Return a person's chat; None when this person has no such chat."""
+    query = select(CHATS).where(CHATS.c.id == id_, CHATS.c.actor == actor)
+    with store.transaction() as connection:
+        row = connection.execute(query).mappings().first()
+    return Chat(**_aware(row)) if row else None
 
 
 def say(
@@ -95,6 +107,7 @@ def forget_chat(store: Store, chat: str, actor: str) -> bool:
             return False
         connection.execute(delete(MESSAGES).where(MESSAGES.c.chat == chat))
         connection.execute(delete(CHATS).where(CHATS.c.id == chat))
+        audit.add(connection, actor, "chat-delete", chat)
     return True
 
 

@@ -41,11 +41,16 @@ class Store:
     engine: Engine = field(repr=False)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Yield a connection; commit at the end, roll back when an exception passes."""
+    def transaction(self, *, durable: bool = True) -> Iterator[Connection]:
+        """Yield a connection; commit at the end, roll back when an exception passes.
+
+        What is not durable does not wait for the disk: it is lost when the machine loses its power, and only then.
+        """
         with self._told():
-            connection = self.engine.connect()
+            connection = self.engine.connect().execution_options(durable=durable)
         with connection, self._told(), connection.begin():
+            if not durable and connection.dialect.name == "postgresql":
+                connection.execute(text("set local synchronous_commit = off"))
             yield connection
 
     @contextmanager
@@ -63,9 +68,14 @@ class Store:
 
     def lock(self, connection: Connection, subject: str) -> None:
         """Wait until no other transaction works on `subject`; SQLite's transactions wait for each other anyway."""
-        if connection.dialect.name == "postgresql":
-            key = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], "big", signed=True)
-            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
+        lock(connection, subject)
+
+
+def lock(connection: Connection, subject: str) -> None:
+    """Do what `Store.lock` does."""
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], "big", signed=True)
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 def default_url() -> str:
@@ -130,6 +140,8 @@ def _prepare(connection: Any, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    durable = connection.get_execution_options().get("durable", True)
+    connection.exec_driver_sql(f"pragma synchronous = {'full' if durable else 'normal'}")
     connection.exec_driver_sql("begin immediate")
 
 

@@ -7,8 +7,7 @@ the file is touched; `finish` makes it "live" together with its audit row. `reco
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -16,8 +15,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, insert, select, update
 
 from dataforge.errors import ConfigError, Problem
+from dataforge.store import audit
 from dataforge.store.database import Store
-from dataforge.store.schema import AUDIT, REVISIONS
+from dataforge.store.schema import APPROVALS, REVISIONS
 
 State = Literal["pending", "live", "abandoned"]
 Kind = Literal["deploy", "rollback", "found", "deleted"]
@@ -68,14 +68,6 @@ def add(connection: Connection, revision: Revision) -> Revision:
     return replace(revision, id=int(found[0]), created_at=values["created_at"])
 
 
-def audit(
-    connection: Connection, actor: str, action: str, subject: str, details: Mapping[str, Any] | None = None
-) -> None:
-    """Write one audit row: who did what to what."""
-    row = {"at": now(), "actor": actor[:200], "action": action, "subject": subject[:1000]}
-    connection.execute(insert(AUDIT).values(**row, details=json.dumps(details or {}, ensure_ascii=False, default=str)))
-
-
 def latest(connection: Connection, file: str) -> Revision | None:
     """Return the newest live revision of a file."""
     query = select(REVISIONS).where(REVISIONS.c.file == file, REVISIONS.c.state == "live")
@@ -121,9 +113,11 @@ def found(file: str, text: str | None, parent: Revision | None) -> Revision:
 
 
 def settle(connection: Connection, revision: Revision, state: State, commit_id: str = "") -> Revision:
-    """Give a pending revision its final state."""
+    """Give a pending revision its final state, and what waited for it: a deploy that somebody approved."""
     query = update(REVISIONS).where(REVISIONS.c.id == revision.id)
     connection.execute(query.values(state=state, commit_id=commit_id))
+    waiting = update(APPROVALS).where(APPROVALS.c.revision == revision.id, APPROVALS.c.state == "carried")
+    connection.execute(waiting.values(state="approved" if state == "live" else "pending"))
     return replace(revision, state=state, commit_id=commit_id)
 
 
@@ -142,7 +136,7 @@ def reconcile(store: Store, read: Callable[[str], str | None], prefix: str = "")
     `prefix` is a file, or how all files that are meant begin. `read` returns the text of a file by its name, None when
     there is none.
     """
-    settled = []
+    settled, told = [], []
     one = prefix.endswith(".json")
     file = REVISIONS.c.file == prefix if one else REVISIONS.c.file.startswith(prefix, autoescape=True)
     query = select(REVISIONS).where(REVISIONS.c.state == "pending", file)
@@ -154,7 +148,9 @@ def reconcile(store: Store, read: Callable[[str], str | None], prefix: str = "")
             state: State = "live" if digest(read(revision.file)) == revision.digest else "abandoned"
             settled.append(settle(connection, revision, state))
             details = {"revision": revision.id, "digest": revision.digest, "state": state}
-            audit(connection, revision.author, "reconcile", revision.file, details)
+            told.append((revision, details))
+        for revision, details in told:  # after all locks of files, as everywhere
+            audit.add(connection, revision.author, "reconcile", revision.file, details)
     return settled
 
 

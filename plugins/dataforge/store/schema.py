@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-NEWEST = "0003"
+NEWEST = "0004"
 """The newest migration: a database that is there already is used without loading Alembic."""
 
 METADATA = MetaData()
@@ -98,7 +98,16 @@ AUDIT = Table(
     Column("action", String(40), nullable=False),
     Column("subject", String(1000), nullable=False),
     Column("details", Text, nullable=False),
+    Column("digest", String(64), nullable=False, server_default=""),
     Index("dataforge_audit_subject", "subject", "id"),
+)
+
+AUDIT_END = Table(
+    "dataforge_audit_end",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("entries", Integer, nullable=False),
 )
 
 CHATS = Table(
@@ -172,4 +181,57 @@ ANSWERS = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("answer", Text),
     Column("at", Float, nullable=False),
+)
+
+DRAFTS = Table(
+    "dataforge_drafts",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("actor", String(200), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("file", String(1000), nullable=False),
+    Column("base", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("chat", String(64), nullable=False),
+    Column("pinned", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Index("dataforge_drafts_actor", "actor", "updated_at"),
+)
+
+UPLOADS = Table(
+    "dataforge_uploads",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("actor", String(200), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Index("dataforge_uploads_actor", "actor", "created_at"),
+    Index("dataforge_uploads_created_at", "created_at"),
+)
+
+APPROVALS = Table(
+    "dataforge_approvals",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("file", String(1000), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("base", String(64), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("decider", String(200), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("revision", Integer, ForeignKey("dataforge_revisions.id")),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("decided_at", DateTime(timezone=True)),
+    Index("dataforge_approvals_state", "state", "created_at"),
+    Index("dataforge_approvals_revision", "revision"),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Integer, Select, String, cast, func, insert, select
+from sqlalchemy import ColumnElement, Integer, Select, String, cast, func, insert, literal_column, select
 
 from dataforge.store.database import Store
 from dataforge.store.schema import MODEL_CALLS as CALLS
@@ -104,6 +104,42 @@ def summary(
     with store.transaction() as connection:
         rows = connection.execute(query.order_by(CALLS.c.month.desc(), *_HEADING[1:])).all()
     return [(Heading(*row[:5]), _total(row[5:])) for row in rows]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was used under one key: `requests` are wishes of persons, each with all its calls."""
+
+    key: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+
+
+def grouped(
+    store: Store,
+    by: Literal["day", "user", "model"],
+    *,
+    actor: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Row]:
+    """Return the sums by day (UTC), person or model, in the order of the key; `until` is the first instant after."""
+    with store.transaction() as connection:
+        key = {"user": CALLS.c.actor, "model": CALLS.c.model, "day": _day(connection.dialect.name)}[by]
+        sums = (func.count(CALLS.c.request_id.distinct()), _SUMS[0], _SUMS[1], _SUMS[4])
+        query = _matching(select(key, *sums), since, actor, None, None)
+        if until is not None:
+            query = query.where(CALLS.c.at < until)
+        rows = connection.execute(query.group_by(key).order_by(key)).all()
+    return [Row(str(row[0]), int(row[1]), int(row[2]), int(row[3]), float(row[4])) for row in rows]
+
+
+def _day(dialect: str) -> ColumnElement[str]:
+    if dialect == "postgresql":
+        return func.to_char(func.timezone(literal_column("'UTC'"), CALLS.c.at), literal_column("'YYYY-MM-DD'"))
+    return func.strftime(literal_column("'%Y-%m-%d'"), CALLS.c.at)
 
 
 def _matching(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
@@ -14,9 +14,13 @@ from dataforge.web.problems import Refused
 
 Method = Literal["GET", "PUT"]
 """What a request needs on a DAG: to read it, or to edit it."""
+Part = Literal["RUN", "TASK_INSTANCE", "TASK_LOGS", "XCOM"]
+"""What of a DAG Airflow has rights of its own for."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADER = "X-DataForge-Request"
 """A request by cookie that changes something has this header: no form and no other site's page can send it."""
+_ALL = "*"
+"""No DAG has this id, so that rights on it are rights on DAGs whatever they are."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +34,28 @@ class Person:
         """Return those of the DAGs on which this is allowed."""
         return {dag_id for dag_id in set(dag_ids) if self.may(method, dag_id)}
 
-    def may(self, method: Method, dag_id: str | None) -> bool:
-        """Return whether this is allowed on a DAG; None: on DAGs whatever they are."""
+    def may(self, method: Method | Literal["POST"], dag_id: str | None, part: Part | None = None) -> bool:
+        """Return whether this is allowed on a DAG, or on a part of it; None: on DAGs whatever they are."""
         from airflow.api_fastapi.app import get_auth_manager
-        from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+        from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 
-        details = DagDetails(id=dag_id, team_name=_team(dag_id)) if dag_id is not None else None
-        return bool(get_auth_manager().is_authorized_dag(method=method, user=self.user, details=details))
+        # without details, FAB answers whether there is any DAG that they may read: ask for one that nobody was given
+        details = DagDetails(id=dag_id or _ALL, team_name=_team(dag_id))
+        entity = DagAccessEntity[part] if part else None
+        manager = get_auth_manager()
+        return bool(manager.is_authorized_dag(method=method, user=self.user, access_entity=entity, details=details))
 
     @cached_property
     def edits(self) -> bool:
         """Whether there is any DAG that they may edit."""
         return self._any("PUT")
+
+    @cached_property
+    def administers(self) -> bool:
+        """Whether they may edit Airflow's connections, as those do who run the deployment."""
+        from airflow.api_fastapi.app import get_auth_manager
+
+        return bool(get_auth_manager().is_authorized_connection(method="PUT", user=self.user))
 
     @cached_property
     def reads(self) -> bool:
@@ -51,9 +65,10 @@ class Person:
     def _any(self, method: Method) -> bool:
         from airflow.api_fastapi.app import get_auth_manager
 
-        if self.may(method, None):
+        manager = get_auth_manager()
+        if manager.is_authorized_dag(method=method, user=self.user):
             return True
-        return bool(get_auth_manager().get_authorized_dag_ids(user=self.user, method=method))
+        return bool(manager.get_authorized_dag_ids(user=self.user, method=method))
 
 
 async def who(request: Request) -> Person:
@@ -101,10 +116,15 @@ def _allowed_origins() -> list[str]:
 
 
 def _team(dag_id: str | None) -> str | None:
-    from airflow.configuration import conf
-
-    if dag_id is None or not conf.getboolean("core", "multi_team", fallback=False):
+    if dag_id is None or not _has_teams():
         return None
     from airflow.models.dag import DagModel
 
     return DagModel.get_team_name(dag_id)
+
+
+@cache
+def _has_teams() -> bool:
+    from airflow.configuration import conf
+
+    return bool(conf.getboolean("core", "multi_team", fallback=False))

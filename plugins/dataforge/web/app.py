@@ -18,7 +18,23 @@ from dataforge import __version__
 from dataforge.errors import ConfigError, DataForgeError
 from dataforge.gateway.base import Gateway
 from dataforge.settings import get_settings
-from dataforge.web import catalogue, chats, configs, pipelines, problems, state, work
+from dataforge.web import (
+    approvals,
+    audit,
+    catalogue,
+    chats,
+    configs,
+    connections,
+    drafts,
+    letters,
+    pipelines,
+    problems,
+    runs,
+    state,
+    static,
+    uploads,
+    work,
+)
 from dataforge.web.door import Door
 from dataforge.web.jobs import Runner
 
@@ -36,8 +52,23 @@ def make_app(models: Callable[[], Gateway | None] | None = None) -> FastAPI:
     app.state.models = models or _models
     app.add_middleware(Door)
     problems.handle(app)
-    for router in (state.ROUTES, catalogue.ROUTES, pipelines.ROUTES, configs.ROUTES, work.ROUTES, chats.ROUTES):
+    for router in (
+        state.ROUTES,
+        catalogue.ROUTES,
+        pipelines.ROUTES,
+        runs.ROUTES,
+        letters.ROUTES,
+        connections.ROUTES,
+        configs.ROUTES,
+        work.ROUTES,
+        chats.ROUTES,
+        drafts.ROUTES,
+        uploads.ROUTES,
+        approvals.ROUTES,
+        audit.ROUTES,
+    ):
         app.include_router(router, prefix=VERSION)
+    app.include_router(static.ROUTES)
     return app
 
 

@@ -46,6 +46,9 @@ Pinned = Annotated[
     Field(description="Values that no model may change, by key ('schedule') or JSON pointer ('/destination/table')."),
 ]
 ChatId = Annotated[str, Field(max_length=64, description="The chat that this belongs to; '' for none.")]
+Attachments = Annotated[
+    list[Annotated[str, Field(pattern="^[0-9a-f]{32}$")]], Field(max_length=5, description="Ids of uploaded files.")
+]
 Reason = Annotated[str, Field(max_length=1_000, description="Why, in a sentence, for the history.")]
 
 
@@ -89,6 +92,7 @@ class GenerateBody(Body):
     mode: Literal["edit", "plan", "ask"] = Field(default="edit", description="A config, its steps in words, an answer.")
     params: Pinned = {}
     model: Model = ""
+    attachments: Attachments = []
     chat: ChatId = ""
 
 
@@ -97,8 +101,10 @@ class RefineBody(ConfigBody):
 
     kind: Literal["refine"]
     request: Words
+    mode: Literal["edit", "plan", "ask"] = Field(default="edit", description="A change, its steps in words, an answer.")
     params: Pinned = {}
     model: Model = ""
+    attachments: Attachments = []
     chat: ChatId = ""
 
 
@@ -106,6 +112,8 @@ class RepairBody(ConfigBody):
     """A faulty config that is to be mended."""
 
     kind: Literal["repair"]
+    dag_id: DagId = ""
+    run_id: Annotated[str, Field(max_length=250, description="A failed run of that pipeline: its log is read.")] = ""
     model: Model = ""
     turns: int = Field(default=5, ge=0, le=10, description="Calls of a model at most; 0: fixers alone.")
     chat: ChatId = ""
@@ -149,6 +157,30 @@ class MessageBody(Body):
     """One message of a chat."""
 
     text: Words
+    attachments: Attachments = []
+
+
+class RunNowBody(Body):
+    """A run by hand."""
+
+    params: Annotated[dict[str, Any], AfterValidator(_plain_json)] = Field(
+        default={}, description="Values of the pipeline's parameters; the others have their defaults."
+    )
+    unpause: bool = Field(default=False, description="Whether a paused pipeline is unpaused, so that the run begins.")
+
+
+class PauseBody(Body):
+    """Whether a pipeline is paused."""
+
+    paused: bool
+
+
+class ReplayBody(Body):
+    """The dead letters to take back in."""
+
+    ids: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=1_000)] = Field(
+        default=[], description="Which; all that were not replayed yet when empty."
+    )
 
 
 class Health(BaseModel):

@@ -6,24 +6,43 @@ Every file and every text passes through `_existing`, `_text` or `_edit`, which 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import Request
 
 from dataforge.authoring import listing
 from dataforge.authoring.tools import Answer, Tools, answered
+from dataforge.components.delivery import DeadLetter
+from dataforge.components.paths import UPLOAD
 from dataforge.config.files import Loaded, read_text
 from dataforge.config.findings import Finding, has_errors
 from dataforge.errors import ConfigError, Problem
+from dataforge.gateway.redaction import Redaction
+from dataforge.settings import get_settings
+from dataforge.store import audit
+from dataforge.store.database import open_store
+from dataforge.web import observed
 from dataforge.web.access import SAFE, Asker, Method, Person
 from dataforge.web.problems import Refused
 
+if TYPE_CHECKING:
+    from dataforge.dag_factory.check import Checked
+    from dataforge.store.approvals import Approval
+
 Ids = frozenset[str | None]
 """DAG ids; None stands for one that can't be known, which only those have rights on who have them on all DAGs."""
+
+
+_LISTED: dict[Path, tuple[Checked, dict[str, str], list[tuple[str, Answer]]]] = {}
+"""What does not depend on who asks, of the configs of a folder as they were read last."""
+_TRACED: dict[tuple[str, str], list[Answer]] = {}
+_MOST_TRACED = 200
+"""Lineages that are kept, by the config that they are of: each costs a look at the sources."""
 
 
 class Desk(Tools):
@@ -39,29 +58,52 @@ class Desk(Tools):
     # ---- what is there ----------------------------------------------------------------------------------------------
 
     def pipelines(self) -> Answer:
-        """List the pipelines that this person may read, and the findings of files that give none."""
+        """List the pipelines that this person may read, with what Airflow knows of them, and the findings of files that
+        give none."""
         checked = listing.read(self._folder)
         by_file: dict[Path, list[Finding]] = {}
         for one in checked.findings:
             by_file.setdefault(one.file, []).append(one)
         broken = {path for path, found in by_file.items() if has_errors(found)}
-        readable = self.asker.allowed("GET", (one.config.dag_id for file in checked.files for one in file.pipelines))
+        names, lines = self._lines(checked, by_file, broken)
+        readable = self.asker.allowed("GET", names)
+        seen = observed.glances(names)
+        runs = [
+            seen[dag_id].told(with_runs=self.asker.may("GET", dag_id, "RUN")) if dag_id in readable else None
+            for dag_id, _ in lines
+        ]
         listed = [
-            {
-                **self._listed(loaded),
-                "valid": file.path not in broken,
-                "findings": self._findings(by_file.get(file.path, ())),
-            }
-            for file in checked.files
-            for loaded in file.pipelines
-            if loaded.config.dag_id in readable
+            {**told, **now}
+            for (_, told), now in zip(lines, answered({"all": runs})["all"], strict=True)
+            if now is not None
         ]
         invalid = [
             {"file": self._name(file.path), "valid": False, "findings": self._findings(by_file.get(file.path, ()))}
             for file in checked.files
             if not file.pipelines and file.path in broken and self._may("GET", self._ids_of(file.path))
         ]
-        return answered({"pipelines": listed, "invalid": invalid})
+        return {"pipelines": listed, "invalid": answered({"files": invalid})["files"]}
+
+    def _lines(
+        self, checked: Checked, by_file: Mapping[Path, list[Finding]], broken: Iterable[Path]
+    ) -> tuple[dict[str, str], list[tuple[str, Answer]]]:
+        """Return what does not depend on who asks: DAG ids to files, and each pipeline's line."""
+        kept = _LISTED.get(self._folder)
+        if kept is None or kept[0] is not checked:
+            loaded = [(file, one) for file in checked.files for one in file.pipelines]
+            names = {one.config.dag_id: self._name(file.path) for file, one in loaded}
+            whole = [
+                {
+                    **self._listed(one),
+                    "valid": file.path not in broken,
+                    "findings": self._findings(by_file.get(file.path, ())),
+                }
+                for file, one in loaded
+            ]
+            ids = [one.config.dag_id for _, one in loaded]
+            told = list(zip(ids, answered({"all": whole})["all"], strict=True))
+            kept = _LISTED[self._folder] = (checked, names, told)
+        return kept[1], kept[2]
 
     def pipeline(self, dag_id: str) -> Loaded:
         """Return a pipeline of the folder; Refused (403) without the right to it, ConfigError when there is none."""
@@ -92,6 +134,24 @@ class Desk(Tools):
             }
         )
 
+    def status(self, loaded: Loaded, digest: str) -> Answer:
+        """Tell what Airflow has made of a pipeline, and whether that is what the file of that digest says."""
+        from dataforge.authoring.deploy import digest_of
+        from dataforge.dag_factory.docs import fenced
+
+        found = observed.status(loaded.config.dag_id, self._name(loaded.file))
+        # the DAG's documentation shows the config that it was made from, whatever the file is called or holds besides
+        same = fenced(json.dumps(loaded.data, indent=2), "json") in found.docs
+        return answered(
+            {
+                "parsed": found.glance.parsed,
+                "current": found.glance.parsed and same and digest in ("", digest_of(loaded.file)),
+                "import_error": found.glance.import_error,
+                "paused": found.glance.paused,
+                "version": found.version,
+            }
+        )
+
     def config(self, file: str) -> Answer:
         """Return a config's text as it stands, its digest and findings; a text that holds a secret without it."""
         path = self._existing(file)
@@ -112,8 +172,12 @@ class Desk(Tools):
     # ---- texts that may be new --------------------------------------------------------------------------------------
 
     def check(self, text: str, file: str) -> Answer:
-        """Check a text as deploy does."""
-        return answered(self.validate_config(text, file))
+        """Check a text as deploy does, and tell which pipelines it makes."""
+        with self.lent(text):
+            found = answered(self.validate_config(text, file))
+        path = self._inside(file) if file else None
+        ids = self._ids(text, path) if text or path is None else self._ids_of(path)
+        return {**found, "dag_ids": sorted(filter(None, ids))}
 
     def compare(self, file: str, text: str) -> Answer:
         """Show what a text would change of a config."""
@@ -124,13 +188,32 @@ class Desk(Tools):
         """Refuse a config that this person may not work with."""
         self._text(text, file)
 
+    def may_edit(self, file: str) -> None:
+        """Refuse a file whose DAGs this person may not edit."""
+        self._must(self._ids_of(self._inside(file)))
+
+    def without_secret(self, text: str) -> str:
+        """Return a text as it may be kept: as it is to the byte, unless it holds a secret."""
+        found = read_text(text, path=self._folder / "new.json", root=self._folder)
+        if any(one.code == "secret-in-config" for one in found.findings) or not _loose(text):
+            return Redaction(personal=False).text(text)
+        return text
+
+    def lent(self, text: str) -> AbstractContextManager[None]:
+        """Let this person's uploads that a draft names be read within the block."""
+        from dataforge.authoring.uploads import lent
+
+        return lent(open_store(), self.asker.name, text) if UPLOAD in text else nullcontext()
+
     def preview(self, text: str, file: str, dag_id: str, rows: int) -> Answer:
         """Return sample rows of each step, private columns masked."""
-        return answered(self._preview(self._sound(text, file, dag_id).config, rows, shown=True))
+        with self.lent(text):
+            return answered(self._preview(self._sound(text, file, dag_id).config, rows, shown=True))
 
     def plan(self, text: str, file: str, dag_id: str) -> Answer:
         """Return what a run would change."""
-        return answered(self._plan(self._sound(text, file, dag_id).config))
+        with self.lent(text):
+            return answered(self._plan(self._sound(text, file, dag_id).config))
 
     def _sound(self, text: str, file: str, dag_id: str) -> Loaded:
         """Return a pipeline that all checks let pass, the organisation's rules too: it is about to be run."""
@@ -140,6 +223,83 @@ class Desk(Tools):
         checked = check_text(text, catalogue=self._catalogue(), path=path)
         result = read_text(text, path=path or self._folder / "new.json", root=self._folder)
         return self._chosen(dataclasses.replace(result, findings=checked.findings), file or "the text", dag_id)
+
+    def words(self, text: str, file: str) -> Answer:
+        """Say in plain words, without a model, what a text does, with the SQL that it becomes."""
+        self._text(text, file)
+        with self.lent(text):
+            return answered(self.explain(file, text))
+
+    def effective(self, text: str, file: str, dag_id: str) -> Answer:
+        """Return every value in force with the place that it comes from."""
+        from dataforge.config.effective import explain
+
+        with self.lent(text):
+            rows = explain(self._sound(text, file, dag_id))
+        return answered({"values": [{"pointer": one, "value": value, "origin": place} for one, value, place in rows]})
+
+    def watch(self) -> list[Answer]:
+        """Return a list to which each call of a model from now on is added, as it leaves this machine."""
+        from dataforge.web.witness import Witness
+
+        calls: list[Answer] = []
+        models = self._models
+
+        def watched() -> Witness | None:
+            gateway = models()
+            return Witness(gateway, calls) if gateway else None
+
+        self._models = watched
+        return calls
+
+    def lineage(self, loaded: Loaded) -> Answer:
+        """Return from which columns of the sources each column of the result is made, and which steps change it."""
+        from dataforge.runtime.context import local
+        from dataforge.runtime.lineage import run
+
+        key = (loaded.config.dag_id, hashlib.sha256(json.dumps(loaded.data, sort_keys=True).encode()).hexdigest())
+        if key not in _TRACED:
+            traced = run(loaded.config, local(loaded.config, {}))
+            while len(_TRACED) >= _MOST_TRACED:
+                _TRACED.pop(next(iter(_TRACED)), None)
+            _TRACED[key] = [
+                {
+                    "column": one.column, "type": one.type, "steps": list(one.steps),
+                    "from": [{"source": source, "column": column} for source, column in one.origins],
+                }
+                for one in traced
+            ]  # fmt: skip
+        return answered({"columns": _TRACED[key]})
+
+    def hides(self, loaded: Loaded, letter: DeadLetter) -> frozenset[str]:
+        """Return the columns of a dead letter whose values stay hidden, in lower case."""
+        from dataforge.runtime.preview import StepPreview
+
+        fields = _loose(letter.reject.record)
+        columns = dict.fromkeys([*fields, letter.reject.column], "")
+        record = StepPreview(letter.reject.source, "record", columns, (), 0)
+        return frozenset(name.lower() for name in self._hidden(loaded.config, [record]))
+
+    def failed_run(self, dag_id: str, run_id: str) -> Loaded:
+        """Return the pipeline of a failed run; Refused where its logs may not be read, or nothing of it failed."""
+        loaded = self.pipeline(dag_id)
+        if not self.asker.may("GET", dag_id, "TASK_LOGS"):
+            raise Refused(403, "forbidden", f"this needs the permission to read the logs of the DAG {dag_id!r}")
+        if not observed.has_failed(dag_id, run_id):
+            raise Refused(404, "not-found", "there is no such run with a failed task")
+        return loaded
+
+    def file_of(self, dag_id: str) -> str:
+        """Return the name of the config that makes a pipeline."""
+        return self._name(self.pipeline(dag_id).file)
+
+    def repair_run(self, dag_id: str, run_id: str, model: str, turns: int, **more: Any) -> Answer:
+        """Propose how to change a config so that its failed run goes on, from what the masked log says."""
+        from dataforge.authoring.failures import read_failure
+
+        loaded = self.failed_run(dag_id, run_id)
+        failure = read_failure(observed.failed_log(dag_id, run_id), loaded.file)
+        return self.repair_config("", self._name(loaded.file), model, turns, failure=failure, **more)
 
     def reword(self, *given: Any, **more: Any) -> Answer:
         """Say in words what a config does."""
@@ -174,8 +334,11 @@ class Desk(Tools):
         )  # fmt: skip
 
     def deploy(self, file: str, text: str, reason: str, base: str) -> Answer:
-        """Write a config."""
+        """Write a config, or let it wait for a second person."""
         self._edit(file, text)
+        reason = Redaction(personal=False).text(reason)
+        if get_settings().deploy_approval:
+            return self._asked(file, text, reason, base, "deploy")
         return answered(self.deploy_config(file, text, reason, base))
 
     def rollback(self, file: str, revision: str, reason: str, base: str) -> Answer:
@@ -187,8 +350,85 @@ class Desk(Tools):
         self._must(self._ids_of(path))
         found = older(path, revision or None, root=self._folder)
         self._edit(file, found.text or "")
+        reason = Redaction(personal=False).text(reason)
+        if get_settings().deploy_approval and found.text is not None:
+            return self._asked(file, found.text, reason or f"back to revision {found.id}", base, "rollback")
         done = back(path, str(found.id), actor=self._actor, reason=reason, base_revision=base, root=self._folder)
         return answered(self._deployed(done))
+
+    def _asked(self, file: str, text: str, reason: str, base: str, kind: Literal["deploy", "rollback"]) -> Answer:
+        from dataforge.authoring.deploy import Awaiting, ask
+
+        path = self._inside(file)
+        done = ask(path, text, base_revision=base, actor=self._actor, reason=reason, kind=kind, root=self._folder)
+        if isinstance(done, Awaiting):
+            return answered({"approval": self._approval(done.approval)})
+        return answered(self._deployed(done))
+
+    def approvals(self, state: Any) -> list[Answer]:
+        """List what waits, or waited, for a second person, of what this person may edit or asked for."""
+        from dataforge.store import approvals
+
+        return [self._approval(one) for one in approvals.of(open_store(), state=state) if self._concerns(one)]
+
+    def approval(self, id_: str) -> Answer:
+        """Return one with its text, and how that differs from the file as it is now; Refused (404) for others'."""
+        from dataforge.authoring import diff, explain
+
+        found = self._approval_of(id_)
+        path = Path(found.file)
+        now = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+        changed = diff.without_secrets(diff.changes(_loose(now), _loose(found.text)))
+        return self._fit(
+            {
+                **self._approval(found), "text": found.text, "diff": diff.text(now, found.text, self._name(path)),
+                "changes": [vars(one) for one in changed], "words": explain.diff_in_words(changed),
+                "findings": self._findings(read_text(found.text, path=path, root=self._folder).findings),
+            }
+        )  # fmt: skip
+
+    def decide(self, id_: str, comment: str, *, approve: bool) -> Answer:
+        """Carry out what waited, or let it come to nothing."""
+        from dataforge.authoring import deploy
+        from dataforge.store import approvals
+
+        found = self._approval_of(id_)
+        comment = Redaction(personal=False).text(comment)
+        if approve or found.actor != self._actor:
+            self._must(self._approval_ids(found))
+        if not approve:
+            if not approvals.refuse(open_store(), found, self._actor, comment):
+                raise deploy.AlreadyDecided("somebody has decided about this deploy already")
+            return answered({"approval": self._approval(self._approval_of(id_)), "deployed": None})
+        if found.state != "pending":
+            raise deploy.AlreadyDecided("somebody has decided about this deploy already")
+        done = self._deployed(deploy.approve(found, self._actor, comment))
+        return answered({"approval": self._approval(self._approval_of(id_)), "deployed": done})
+
+    def _approval_of(self, id_: str) -> Approval:
+        from dataforge.store import approvals
+
+        found = approvals.get(open_store(), id_)
+        if found is None or not self._concerns(found):
+            raise Refused(404, "not-found", "there is no such deploy that waits")
+        return found
+
+    def _concerns(self, one: Approval) -> bool:
+        if not Path(one.file).is_relative_to(self._folder):
+            return False
+        return one.actor == self._actor or self._may("PUT", self._approval_ids(one))
+
+    def _approval_ids(self, one: Approval) -> Ids:
+        path = Path(one.file)
+        return self._ids_of(path) | self._ids(one.text, path)
+
+    def _approval(self, one: Approval) -> Answer:
+        return {
+            "id": one.id, "file": self._name(Path(one.file)), "kind": one.kind, "actor": one.actor,
+            "reason": one.reason, "state": one.state, "digest": one.digest, "base": one.base, "decider": one.decider,
+            "comment": one.comment, "mine": one.actor == self._actor, "created_at": one.created_at.isoformat(),
+            "decided_at": one.decided_at.isoformat() if one.decided_at else None,
+        }  # fmt: skip
 
     # ---- permissions ------------------------------------------------------------------------------------------------
 
@@ -206,7 +446,11 @@ class Desk(Tools):
 
     def _edit(self, file: str, text: str) -> None:
         path = self._inside(file)
-        self._must(self._ids_of(path) | self._ids(text, path))
+        try:
+            self._must(self._ids_of(path) | self._ids(text, path))
+        except Refused:
+            audit.record(open_store(), self._actor, "denied", str(path), {"wanted": "deploy"})
+            raise
 
     def _must(self, ids: Ids) -> None:
         refused = [one for one in ids if not self.asker.may(self._need, one)]
@@ -225,7 +469,6 @@ class Desk(Tools):
 
     def _ids_of_newest(self, file: str) -> Ids:
         from dataforge.store import revisions
-        from dataforge.store.database import open_store
 
         path = self._inside(file)
         found = revisions.history(open_store(), f"{self._folder}/{self._name(path)}", 1)

@@ -8,6 +8,7 @@ body's size and time (413, 408). What is about one DAG is decided where its file
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
@@ -17,13 +18,18 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dataforge.authoring.uploads import MAX_BYTES
 from dataforge.settings import get_settings
 from dataforge.store.database import open_store
-from dataforge.store.limits import Taken, take
+from dataforge.store.limits import Taken, take, take_from
+from dataforge.web import static
 from dataforge.web.access import SAFE, Person, check_origin, who
 from dataforge.web.problems import Refused, answer, of
 
-OPEN = frozenset({"/api/v1/health", "/api/v1/ready"})
+OPEN = frozenset({"/api/v1/health", "/api/v1/ready"}) | static.PATHS
+UNCOUNTED = frozenset({("POST", "/api/v1/check"), ("POST", "/api/v1/diff")})
+"""What the page asks while a person types; the rest of what changes nothing is told by its method."""
+UPLOADS = "/api/v1/uploads"
 BODY_SECONDS = 30.0
 _ENVELOPE = 64_000
 """Bytes that a request may have besides the text of one config, written as JSON."""
@@ -81,6 +87,8 @@ class Door:
     def _bounded(self, request: Request, receive: Receive) -> Receive:
         """Return what reads the body, until it is too large or too slow."""
         most = 6 * get_settings().max_config_bytes + _ENVELOPE  # a text in JSON has at most six bytes for one
+        if _path(request.scope) == UPLOADS:
+            most = MAX_BYTES + _ENVELOPE
         said = request.headers.get("content-length", "")
         if said and (not said.isdecimal() or int(said) > most):
             raise _too_large(most)
@@ -114,7 +122,9 @@ def _path(scope: Scope) -> str:
 
 
 def _admit(request: Request, asker: Person, limits: dict[str, str]) -> None:
-    count(asker, "request", limits)
+    asked = (request.method, _path(request.scope))
+    if request.method not in SAFE and asked not in UNCOUNTED and not _DRAFT.fullmatch(" ".join(asked)):
+        count(asker, "request", limits)
     if request.method in SAFE:
         if not asker.reads:
             raise Refused(403, "forbidden", "this needs the permission to read DAGs")
@@ -124,6 +134,8 @@ def _admit(request: Request, asker: Person, limits: dict[str, str]) -> None:
         raise Refused(403, "forbidden", "this needs the permission to edit DAGs")
 
 
+_DRAFT = re.compile(r"PUT /api/v1/drafts/[^/]+")
+"""A page that keeps what is typed."""
 _LIMITS: dict[str, tuple[Callable[[], int], str]] = {
     "request": (lambda: get_settings().web_requests, "requests"),
     "generate": (lambda: get_settings().web_generates, "generations"),
@@ -137,7 +149,11 @@ def count(asker: Person, kind: str, limits: dict[str, str]) -> None:
     limit, seconds = setting(), get_settings().web_window_seconds
     if not limit:
         return
-    taken = take(open_store(), asker.name, kind, limit=limit, seconds=seconds)
+    url = get_settings().limits_url
+    if url:
+        taken = take_from(url, asker.name, kind, limit=limit, seconds=seconds)
+    else:
+        taken = take(open_store(), asker.name, kind, limit=limit, seconds=seconds)
     limits.update(_told(kind, taken, seconds))
     if not taken.allowed:
         detail = f"{limit} {words} in {seconds} seconds are allowed; try again in {taken.reset} seconds"

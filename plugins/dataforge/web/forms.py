@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class FindingForm(BaseModel):
@@ -31,7 +31,28 @@ class DeliveryForm(BaseModel):
     improvements: list[str]
 
 
-class ListedPipeline(BaseModel):
+class LastRunForm(BaseModel):
+    """A run in short."""
+
+    run_id: str
+    state: str
+    start: str | None
+    end: str | None
+    logical_date: str | None
+
+
+class SeenForm(BaseModel):
+    """What Airflow knows of a pipeline; `runs` are the states of its last runs, the newest first."""
+
+    last_run: LastRunForm | None
+    freshness_seconds: float | None
+    paused: bool | None
+    runs: list[str]
+    parsed: bool
+    import_error: str | None
+
+
+class BriefPipeline(BaseModel):
     """A pipeline in short."""
 
     dag_id: str
@@ -45,6 +66,10 @@ class ListedPipeline(BaseModel):
     delivery: list[DeliveryForm]
     valid: bool
     findings: list[FindingForm]
+
+
+class ListedPipeline(BriefPipeline, SeenForm):
+    """A pipeline in short, with what Airflow knows of it."""
 
 
 class InvalidFile(BaseModel):
@@ -62,13 +87,120 @@ class PipelinesForm(BaseModel):
     invalid: list[InvalidFile]
 
 
-class PipelineForm(ListedPipeline):
+class PipelineForm(BriefPipeline):
     """A pipeline with its config and what that means."""
 
     digest: str
     config: dict[str, Any]
     summary: str
     words: str
+
+
+class StageForm(BaseModel):
+    """A task of a run with what it counted; `rejected` are the records that it set aside itself."""
+
+    task_id: str
+    state: str | None
+    try_number: int
+    seconds: float | None
+    rows: int | None
+    rows_in: int | None
+    rejected: int | None
+    bytes: int | None
+
+
+class RunForm(LastRunForm):
+    """A run with its tasks."""
+
+    run_type: str
+    seconds: float | None
+    stages: list[StageForm]
+    rows_in: int | None
+    rows_out: int | None
+    rejected: int | None
+
+
+class RunsForm(BaseModel):
+    """The runs of a pipeline, the newest first."""
+
+    runs: list[RunForm]
+
+
+class StatusForm(BaseModel):
+    """What Airflow made of a config; `current` says that it has parsed what was asked for."""
+
+    parsed: bool
+    current: bool
+    import_error: str | None
+    paused: bool | None
+    version: int | None
+
+
+class PausedForm(BaseModel):
+    """Whether a pipeline is paused."""
+
+    paused: bool
+
+
+class LetterForm(BaseModel):
+    """A record that was set aside; `destination` counts from 1."""
+
+    id: str
+    run_id: str
+    stage: str
+    reason: str
+    source: str
+    position: str
+    column: str
+    record: Any
+    replayed: bool
+    kept_at: str | None
+    destination: int
+
+
+class LettersForm(BaseModel):
+    """Dead letters, the oldest first; `total` counts all, `pending` those that were not replayed yet."""
+
+    total: int
+    pending: int
+    letters: list[LetterForm]
+
+
+class ReplayedForm(BaseModel):
+    """What a replay did: letters taken back in, and how many records of them were set aside again."""
+
+    replayed: int
+    rejected: int
+
+
+class OriginForm(BaseModel):
+    """A column of a source."""
+
+    source: str
+    column: str
+
+
+class ColumnForm(BaseModel):
+    """A column of the result: where it comes from, and the transforms (from 0) that change it on the way."""
+
+    column: str
+    type: str
+    origins: list[OriginForm] = Field(alias="from", serialization_alias="from")
+    steps: list[int]
+
+
+class LineageForm(BaseModel):
+    """The columns of the result, traced back."""
+
+    columns: list[ColumnForm]
+
+
+class ConnectionCheckForm(BaseModel):
+    """The last look at a connection from where tasks run."""
+
+    state: Literal["ok", "failed", "unknown", "running"]
+    message: str
+    checked_at: str | None
 
 
 class ValueForm(BaseModel):
@@ -91,6 +223,13 @@ class SqlForm(BaseModel):
     sql: str
 
 
+class WordsForm(BaseModel):
+    """What a config does, in words, and the SQL of its transforms."""
+
+    text: str
+    sql: str
+
+
 class ConfigForm(BaseModel):
     """A config as it stands in its file."""
 
@@ -102,10 +241,11 @@ class ConfigForm(BaseModel):
 
 
 class CheckedForm(BaseModel):
-    """What the checks say of a config."""
+    """What the checks say of a config, and the pipelines that it makes."""
 
     valid: bool
     findings: list[FindingForm]
+    dag_ids: list[str]
 
 
 class ChangeForm(BaseModel):
@@ -350,10 +490,21 @@ class UsedForm(BaseModel):
     cost: float
 
 
+class UsageRow(BaseModel):
+    """What was used on one day, by one person or of one model."""
+
+    key: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+
+
 class UsageForm(BaseModel):
-    """What a person used."""
+    """What was used: `rows` where a grouping was asked for, else `usage`."""
 
     usage: list[UsedForm]
+    rows: list[UsageRow]
 
 
 class LimitsForm(BaseModel):
@@ -366,9 +517,16 @@ class LimitsForm(BaseModel):
 
 
 class MeForm(BaseModel):
-    """Who asks; `edits` says that there is a DAG that they may edit, `creates` that they may make new ones."""
+    """Who asks; `edits` says that there is a DAG that they may edit, `creates` that they may make new ones.
+
+    `may_author` is the same as `edits`; `may_admin`: to see everybody's use and audit entries; `approval_required`:
+    deploys wait until another person approves.
+    """
 
     name: str
     edits: bool
     creates: bool
+    may_author: bool
+    may_admin: bool
+    approval_required: bool
     limits: LimitsForm

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import JSONResponse
 
 from dataforge.authoring.tools import answered
 from dataforge.web import forms
@@ -12,12 +14,14 @@ from dataforge.web.state import AtDesk
 
 ROUTES = APIRouter(prefix="/pipelines", tags=["pipelines"])
 Id = Annotated[str, Path(max_length=250)]
+_SAMPLES = CapacityLimiter(2)
+"""Sources are sampled in threads that Airflow's own routes don't need."""
 
 
 @ROUTES.get("", response_model=forms.PipelinesForm)
-def pipelines(at: AtDesk) -> dict[str, Any]:
+def pipelines(at: AtDesk) -> Response:
     """List the pipelines: validity with findings, delivery guarantee, owner; and the files that give none."""
-    return at.pipelines()
+    return JSONResponse(at.pipelines())  # many people look at it: it is not read into its form once more
 
 
 @ROUTES.get("/{dag_id}", response_model=forms.PipelineForm)
@@ -33,6 +37,12 @@ def effective(dag_id: Id, at: AtDesk) -> dict[str, Any]:
 
     rows = explain(at.pipeline(dag_id))
     return answered({"values": [{"pointer": one, "value": value, "origin": place} for one, value, place in rows]})
+
+
+@ROUTES.get("/{dag_id}/lineage", response_model=forms.LineageForm)
+async def lineage(dag_id: Id, at: AtDesk) -> dict[str, Any]:
+    """Trace the columns of the result back to the sources; their columns are read from a sample, once for a config."""
+    return await to_thread.run_sync(lambda: at.lineage(at.pipeline(dag_id)), limiter=_SAMPLES)
 
 
 @ROUTES.get("/{dag_id}/sql", response_model=forms.SqlForm)

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from dataforge.authoring.deploy import FileChanged, InvalidDeploy
+from dataforge.authoring.deploy import AlreadyDecided, FileChanged, InvalidDeploy
 from dataforge.config.report import as_object
 from dataforge.errors import (
     BudgetSpent,
@@ -37,7 +37,7 @@ _CODES = {
 }  # fmt: skip
 _STATUS = {
     "no-such-file": 404, "unknown-component": 404, "unknown-revision": 404, "unknown-pipeline": 404, "too-large": 413,
-    "invalid-setting": 503,
+    "invalid-setting": 503, "unfit-upload": 415, "too-many-uploads": 409, "own-deploy": 403, "needs-approval": 403,
 }  # fmt: skip
 
 
@@ -75,6 +75,8 @@ def of(error: Exception) -> Refused:
         return Refused(error.status_code, code, str(error.detail), error.headers)
     if isinstance(error, FileChanged):
         return Refused(412, "file-changed", str(error), current=error.current, diff=error.diff)
+    if isinstance(error, AlreadyDecided):
+        return Refused(409, "already-decided", str(error))
     if isinstance(error, InvalidDeploy):
         found = [{**as_object(one), "file": one.file.name} for one in error.findings]
         return Refused(422, "invalid-config", str(error), findings=found)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from dataforge.errors import DataForgeError
 from dataforge.settings import get_settings
@@ -14,6 +15,7 @@ from dataforge.web.bodies import Health
 from dataforge.web.desk import Desk, desk
 
 ROUTES = APIRouter(tags=["state"])
+_LAST_DAY = date(9999, 12, 30)
 AtDesk = Annotated[Desk, Depends(desk)]
 
 
@@ -45,6 +47,9 @@ def me(asker: Asker) -> dict[str, Any]:
         "name": asker.name,
         "edits": asker.edits,
         "creates": asker.may("PUT", None),
+        "may_author": asker.edits,
+        "may_admin": asker.administers,
+        "approval_required": settings.deploy_approval,
         "limits": {
             "seconds": settings.web_window_seconds,
             "requests": settings.web_requests,
@@ -55,9 +60,31 @@ def me(asker: Asker) -> dict[str, Any]:
 
 
 @ROUTES.get("/usage", response_model=forms.UsageForm)
-def usage(at: AtDesk) -> dict[str, Any]:
-    """Tell what the language models used for this person, by month, model and task."""
-    return at.model_usage()
+def usage(
+    at: AtDesk,
+    asker: Asker,
+    by: Literal["", "day", "user", "model"] = "",
+    since: Annotated[date | None, Query(alias="from", description="First day (UTC).")] = None,
+    until: Annotated[date | None, Query(alias="to", description="Last day (UTC).")] = None,
+) -> dict[str, Any]:
+    """Tell what the language models used: with `by`, as rows, for administrators those of all; else by month, model
+    and task, this person's own."""
+    if not by:
+        return {**at.model_usage(), "rows": []}
+    from dataforge.store.database import open_store
+    from dataforge.store.usage import grouped
+
+    found = grouped(
+        open_store(), by, actor=None if asker.administers else asker.name, since=_midnight(since),
+        until=_midnight(until, days=1),
+    )  # fmt: skip
+    return {"usage": [], "rows": [vars(one) for one in found]}
+
+
+def _midnight(day: date | None, days: int = 0) -> datetime | None:
+    if day is None:
+        return None
+    return datetime.combine(min(day, _LAST_DAY), time(), timezone.utc) + timedelta(days=days)
 
 
 @ROUTES.get("/models", response_model=forms.ModelsForm)

@@ -22,6 +22,7 @@ from dataforge.web.once import Key, once
 from dataforge.web.problems import Refused
 from dataforge.web.state import AtDesk
 from dataforge.web.streams import follow
+from dataforge.web.uploads import attached, with_files
 
 ROUTES = APIRouter(prefix="/jobs", tags=["jobs"])
 Id = Annotated[str, Path(max_length=64)]
@@ -39,7 +40,7 @@ def begin(
         door.count(asker, kind, request.state.dataforge_limits)
         settings = get_settings()
         asked = Redaction(personal=False).json(body.model_dump(mode="json", exclude={"text"}))
-        file = getattr(body, "file", "")
+        file = at.file_of(body.dag_id) if isinstance(body, RepairBody) and body.run_id else getattr(body, "file", "")
         job = jobs.begin(open_store(), asker.name, body.kind, asked, file=file, most=settings.web_jobs_per_user)
         if job is None:
             detail = f"{settings.web_jobs_per_user} jobs are at work for you; wait for one, or cancel it"
@@ -100,8 +101,14 @@ def events(
 def _work(at: Desk, body: GenerateBody | RefineBody | RepairBody | ExplainBody) -> Work:
     """Return what a job is to do, after the permissions were looked at."""
     store, name = open_store(), at.asker.name
-    if isinstance(body, RefineBody | RepairBody) or (isinstance(body, ExplainBody) and not body.finding):
+    if isinstance(body, RepairBody) and body.run_id:
+        at.failed_run(body.dag_id, body.run_id)
+    elif isinstance(body, RefineBody | RepairBody) or (isinstance(body, ExplainBody) and not body.finding):
         at.opened(body.text, body.file)
+    words = getattr(body, "request", "") or body.kind
+    files = attached(name, getattr(body, "attachments", ()))
+    if files:
+        body = with_files(body, files)
     history: tuple[str, ...] = ()
     if body.chat:
         said = chats.messages(store, body.chat, name)
@@ -111,12 +118,14 @@ def _work(at: Desk, body: GenerateBody | RefineBody | RepairBody | ExplainBody) 
 
     def work(on_text: OnText, stop: Cancel) -> Mapping[str, Any]:
         if body.chat:
-            words = getattr(body, "request", "") or body.kind
-            chats.say(store, body.chat, name, "user", Redaction(personal=False).text(words), {"kind": body.kind})
-        result = _done(at, body, history, on_text, stop)
+            details = {"kind": body.kind, **({"attachments": files} if files else {})}
+            chats.say(store, body.chat, name, "user", Redaction(personal=False).text(words), details)
+        sent = at.watch()
+        with at.lent(f"{getattr(body, 'text', '')} {getattr(body, 'request', '')}"):
+            result = {**_done(at, body, history, on_text, stop), "sent": sent}
         if body.chat and not stop.wanted:
-            words = str(result.get("answer") or result.get("text") or "")
-            chats.say(store, body.chat, name, "assistant", words, {"kind": body.kind, "result": result})
+            answer = str(result.get("answer") or result.get("text") or "")
+            chats.say(store, body.chat, name, "assistant", answer, {"kind": body.kind, "result": result})
         return result
 
     return work
@@ -132,8 +141,11 @@ def _done(
         )
     if isinstance(body, RefineBody):
         return at.refine_config(
-            body.request, body.file, body.text, body.params, body.model, history=history, on_text=on_text, cancel=stop
-        )
+            body.request, body.file, body.text, body.params, body.model, mode=body.mode, history=history,
+            on_text=on_text, cancel=stop,
+        )  # fmt: skip
+    if isinstance(body, RepairBody) and body.run_id:
+        return at.repair_run(body.dag_id, body.run_id, body.model, body.turns, on_text=on_text, cancel=stop)
     if isinstance(body, RepairBody):
         return at.repair_config(body.text, body.file, body.model, body.turns, on_text=on_text, cancel=stop)
     return at.reword(body.file, body.text, body.finding, body.model, body.language, on_text=on_text, cancel=stop)

@@ -1,0 +1,128 @@
+"""A look at a connection from where tasks run: can its server be reached, and does it let us in?"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from dataforge.components.base import Connection
+from dataforge.components.lifeline import bounded_call
+from dataforge.errors import ConfigError, DataForgeError, TerminalError, TransientError, bounded
+from dataforge.runtime.connections import in_task, lookup, secrets
+from dataforge.settings import get_settings
+
+SECONDS = 20.0
+MODELS = frozenset({"ollama", "openai", "anthropic", "pydanticai", "pydantic_ai"})
+"""Types of connections that only the web API and the command line use, never a task."""
+
+State = Literal["ok", "failed", "unknown"]
+Found = tuple[State, str]
+
+
+def check(conn_id: str) -> dict[str, str]:
+    """Return the state of a connection and a sentence about it, free of its secrets; this takes 20 seconds at most.
+
+    `public` is what may be told to those too who may not see the connection itself; a server's words are not.
+    """
+    began = time.monotonic()
+    state: State
+    public = ""
+    try:
+        state, message = bounded_call(SECONDS, lambda: _look(lookup(conn_id)), _Late)
+    except ConfigError as error:
+        message = f"{error.problems[0].message}; add it in Airflow, under Admin, Connections"
+        state, public = "failed", message
+    except _Late as error:
+        state, message, public = "failed", str(error), str(error)
+    except DataForgeError as error:
+        state, message = "failed", str(error)
+    except Exception as error:  # noqa: BLE001  # what hooks and drivers may raise is not ours to list
+        state, message = "failed", f"{type(error).__name__}: {error}"
+    if state == "ok":
+        message = f"{message} in {time.monotonic() - began:.2f} s"
+    for secret in secrets([conn_id]):
+        message = message.replace(secret, "***")
+    return {"state": state, "message": bounded(message, 1_000), "public": message if state != "failed" else public}
+
+
+class _Late(TransientError):
+    """Nothing came in time."""
+
+    def __init__(self) -> None:
+        super().__init__(f"no answer within {SECONDS:.0f} s: look at host, port, and what lies between here and there")
+
+
+def _look(connection: Connection) -> Found:
+    ways: dict[str, Callable[[Connection], Found]] = {"postgres": _postgres, "http": _http, "aws": _s3}
+    if connection.type in MODELS:
+        return "unknown", "language models are asked by the API server, not by tasks; the list of models tells of them"
+    return ways.get(connection.type, _by_hook)(connection)
+
+
+def _postgres(connection: Connection) -> Found:
+    import adbc_driver_postgresql.dbapi as adbc
+
+    from dataforge.components.database import postgres_uri, without_secrets
+
+    try:
+        with adbc.connect(postgres_uri(connection)) as con, con.cursor() as cursor:
+            cursor.execute("select current_setting('server_version')")
+            row = cursor.fetchone()
+    except adbc.Error as error:
+        raise TerminalError(without_secrets(str(error).split("\nQuery was:")[0].strip(), connection)) from None
+    return "ok", f"PostgreSQL {row[0] if row else ''} answered"
+
+
+def _http(connection: Connection) -> Found:
+    from dataforge.sources._http import Client
+
+    with tempfile.TemporaryDirectory() as scratch:
+        ends = time.monotonic() + SECONDS / 2
+        client = Client(connection, get_settings(), Path(scratch), page_seconds=SECONDS / 2, ends=ends)
+        try:
+            client.open({})
+            status = str(client.send("GET", client.url("")).status)
+        except TerminalError as error:
+            # the base of an API is often no page of its own: that the server says so is an answer
+            found = re.search(r" answered (4\d\d): ", str(error))
+            if found is None:
+                raise
+            status = found[1]
+        finally:
+            client.close()
+    return "ok", f"the server answered {status}"
+
+
+def _s3(connection: Connection) -> Found:
+    from dataforge.components.paths import filesystem
+
+    try:
+        buckets = filesystem(connection).ls("")
+    except PermissionError as error:
+        if "AccessDenied" in str(error) or "Access Denied" in str(error):
+            return "ok", "the keys are accepted (they may not list buckets)"
+        raise
+    return "ok", f"the keys are accepted ({len(buckets)} buckets)"
+
+
+def _by_hook(connection: Connection) -> Found:
+    """Ask the connection's own Airflow hook, as Airflow's test of connections does."""
+    if in_task():
+        from airflow.sdk import Connection as Stored
+
+        found, message = Stored.get(connection.id).test_connection()
+    else:
+        from airflow.models.connection import Connection as Kept
+
+        kept: Any = Kept.get_connection_from_secrets(connection.id)
+        found, message = kept.test_connection()
+    if found:
+        return "ok", message or "the server answered"
+    if "Unknown hook type" in message or "doesn't implement" in message:
+        hint = "install the provider's package where tasks run" if "Unknown" in message else "its hook has no test"
+        return "unknown", f"connections of type {connection.type!r} can't be checked here: {hint}"
+    return "failed", message
