@@ -25,3 +25,10 @@ class DataForgePlugin(AirflowPlugin):
         from dataforge.web.app import PREFIX, the_app
 
         return [{"app": the_app(), "url_prefix": PREFIX, "name": "dataforge"}]
+
+    @property
+    def react_apps(self) -> list[Any]:  # type: ignore[override]  # Airflow only reads it
+        """The page: below "Pipelines" in the navigation, and as a tab of every DAG."""
+        from dataforge.web.page import apps
+
+        return apps("dataforge")  # relative: Airflow may stand below a path
