@@ -33,6 +33,7 @@ SCENARIOS = (
     "validate",
     "three_tasks",
     "pickup",
+    "web",
 )
 """In the order of the page."""
 

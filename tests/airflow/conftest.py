@@ -17,7 +17,12 @@ from typing import Any
 
 import pytest
 from scripts import demo
+from tests import scripted_ollama
 
+USERS = {demo.USER: "admin", "vera": "viewer", "otto": "user"}
+"""Who may log in, by name, with the name as password; the value is the role."""
+STEPS = json.dumps({"transforms": [{"type": "derive", "columns": {"n": "n * 100"}}], "checks": []})
+"""What the language model says, whatever it is asked."""
 PATIENCE = 60.0
 """Seconds after which something that takes about two counts as missing."""
 
@@ -99,9 +104,18 @@ def started(home: Path) -> Iterator[Airflow]:
         for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
             patch.delenv(name)  # settings of the test that happens to be the first
         made = demo.prepare(home, argparse.Namespace(port=demo.free_ports(1)[0], check=False))
-    environment = {**made.environment, "AIRFLOW__DATAFORGE__CONFIGS_FOLDER": str(configs)}
-    with demo.components(dataclasses.replace(made, environment=environment)) as running:
-        yield Airflow(home, configs, demo.Api(running).login())
+    (home / "passwords.json").write_text(json.dumps({name: name for name in USERS}))
+    with scripted_ollama.running(lambda _: STEPS) as model:
+        environment = {
+            **made.environment,
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
+            "AIRFLOW__DATAFORGE__CONFIGS_FOLDER": str(configs),
+            "AIRFLOW__DATAFORGE__WEB_REQUESTS": "0",
+            "AIRFLOW__DATAFORGE__LLM_CHAIN": f"robot/{scripted_ollama.MODEL}",
+            "AIRFLOW_CONN_ROBOT": json.dumps({"conn_type": "ollama", "host": "127.0.0.1", "port": model}),
+        }
+        with demo.components(dataclasses.replace(made, environment=environment)) as running:
+            yield Airflow(home, configs, demo.Api(running).login())
     ours = [text for text in running.ended if re.search(r'File "[^"]*/plugins/dataforge/', text)]
     assert not ours, f"a component of Airflow ended in our code:\n{ours[0]}"
 

@@ -35,6 +35,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = archive.namelist()
         archive.extractall(folder / "site")
     assert "dataforge/py.typed" in names
+    assert "dataforge/www/dist/main.umd.cjs" in names
+    assert not [name for name in names if "/www/" in name and "/www/dist/" not in name]
     assert not [name for name in names if not name.startswith(("dataforge/", "airflow_dataforge-"))]
     return folder / "site"
 
