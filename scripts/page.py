@@ -91,7 +91,7 @@ def _make(types: Path, dist: Path) -> None:
 
 
 def _installed() -> bool:
-    """Install what the lock names, unless that was done since it changed; return whether it is there."""
+    """Install what the lock names, unless that was done since it changed; return whether it could be had."""
     done, lock = PAGE / "node_modules" / ".package-lock.json", PAGE / "package-lock.json"
     if done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime:
         return True
@@ -101,6 +101,8 @@ def _installed() -> bool:
     except subprocess.TimeoutExpired:
         print("npm ci did not end within 300 seconds", file=sys.stderr)
         return False
+    if "EUSAGE" in ended.stderr:
+        sys.exit(f"error: package-lock.json does not fit package.json\n{ended.stderr}")
     if ended.returncode:
         print(ended.stderr, file=sys.stderr)
     return ended.returncode == 0

@@ -59,7 +59,8 @@ def run(
         if made is None:
             plan = compile(config, columns, context.values)
             made = make(config, con, plan, folder, scratch, context, rows_read, aside)
-            _keep_recipe(config, con, recipe, plan)
+            if not context.dry_run:
+                _keep_recipe(config, con, recipe, plan)
         extra: dict[str, JsonValue] = {
             "checks": [asdict(result) for result in made.checks],
             "rows_read": rows_read,
