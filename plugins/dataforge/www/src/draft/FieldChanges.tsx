@@ -133,8 +133,8 @@ function ChangeRow({ change, decision, locked, busy, onDecide }: ChangeRowProps)
           </Text>
         ) : (
           <Flex gap={1}>
-            {button("accepted", words.accept, words.acceptOf(pointer))}
-            {button("rejected", words.reject, words.rejectOf(pointer))}
+            {button("accepted", words.accept, words.acceptOf(pointer, words.ops[op]))}
+            {button("rejected", words.reject, words.rejectOf(pointer, words.ops[op]))}
           </Flex>
         )}
       </Flex>
