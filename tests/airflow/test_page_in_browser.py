@@ -297,7 +297,7 @@ def test_texts_that_would_run_are_shown_as_texts(people: People, airflow: Airflo
         "source": {"type": "csv", "path": "hostile.csv"}, "destination": {"type": "duckdb", "table": "hostile"},
     }  # fmt: skip
     airflow.put("hostile.json", config)
-    airflow.put("hostile_too.json", config | {"dag_id": CORPUS[1], CORPUS[2]: CORPUS[3]})
+    broken = airflow.put("hostile_too.json", config | {"dag_id": CORPUS[1], CORPUS[2]: CORPUS[3]})
     airflow.until("the DAG", lambda: airflow.dag("hostile"))
     page = people.page("admin")
     page.goto(ROOT)
@@ -310,3 +310,4 @@ def test_texts_that_would_run_are_shown_as_texts(people: People, airflow: Airflo
     page.goto(f"{ROOT}/edit/hostile_too.json")
     page.get_by_role("region", name="Findings").get_by_text("onload").first.wait_for()
     assert page.evaluate("document.querySelectorAll('main script, main iframe, main img[src=x]').length") == 0
+    broken.unlink()  # the other tests of this Airflow look for import errors

@@ -78,7 +78,7 @@ def test_a_kill_at_any_stage_border_leaves_no_trace(bench: Bench, kind: str, dis
         ),
         "transform": (
             f"{staging}:Staging.fetch",
-            "dataforge.runtime.engines.duckdb_:write_parquet",
+            "dataforge.runtime.engines.duckdb_:copy_parquet",  # by a kept recipe or not
             f"{staging}:Attempt.publish",
             "dataforge.runtime.transform:run",
         ),
