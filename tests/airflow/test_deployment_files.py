@@ -77,7 +77,7 @@ def test_airflow_and_dataforge_know_each_setting_in_compose(compose: Any) -> Non
     assert "dataforge.bundle.ConfigBundle" in [bundle["classpath"] for bundle in bundles]
 
 
-@pytest.mark.parametrize("script", ["scripts/demo", "deploy/secrets.sh", "deploy/init.sh", "deploy/warehouse.sh"])
+@pytest.mark.parametrize("script", ["scripts/demo", "deploy/secrets.sh", "deploy/init.sh", "deploy/databases.sh"])
 def test_scripts_are_executable_and_parse(script: str) -> None:
     path = ROOT / script
     assert os.access(path, os.X_OK)

@@ -38,6 +38,9 @@ Ids = frozenset[str | None]
 """DAG ids; None stands for one that can't be known, which only those have rights on who have them on all DAGs."""
 
 
+_IDS: dict[bytes, Ids] = {}
+"""The DAGs of texts by digest: reading a config to find them is most of what a look at it takes."""
+_MOST_IDS = 5_000
 _LISTED: dict[Path, tuple[Checked, dict[str, str], list[tuple[str, Answer]]]] = {}
 """What does not depend on who asks, of the configs of a folder as they were read last."""
 _TRACED: dict[tuple[str, str], list[Answer]] = {}
@@ -475,12 +478,16 @@ class Desk(Tools):
         return self._ids(found[0].text or "", path) if found and not path.is_file() else frozenset()
 
     def _ids(self, text: str, path: Path | None) -> Ids:
-        result = read_text(text, path=path or self._folder / "new.json", root=self._folder)
-        known = {one.config.dag_id for one in result.pipelines}
-        if known:
-            return frozenset(known)
-        named = _loose(text).get("dag_id")
-        return frozenset({named if isinstance(named, str) and named and "$" not in named else None})
+        place = path or self._folder / "new.json"
+        key = hashlib.sha256(f"{place}\0{text}".encode("utf-8", "surrogatepass")).digest()
+        if (kept := _IDS.get(key)) is not None:
+            return kept
+        found = _ids_in(text, place, self._folder)
+        if None not in found:  # else it may be due to a broken defaults.json
+            if len(_IDS) >= _MOST_IDS:
+                _IDS.clear()
+            _IDS[key] = found
+        return found
 
     def _catalogue(self) -> Any:
         """Return what models are told of the folder: no config that this person may not read."""
@@ -547,3 +554,12 @@ def _loose(text: str) -> dict[str, Any]:
         if isinstance(data, dict):
             return data
     return {}
+
+
+def _ids_in(text: str, path: Path, root: Path) -> Ids:
+    result = read_text(text, path=path, root=root)
+    known = {one.config.dag_id for one in result.pipelines}
+    if known:
+        return frozenset(known)
+    named = _loose(text).get("dag_id")
+    return frozenset({named if isinstance(named, str) and named and "$" not in named else None})
