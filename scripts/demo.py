@@ -63,6 +63,8 @@ class Demo:
     has_model: bool = False
     ended: list[str] = field(default_factory=list, repr=False)
     """What components said that ended by themselves."""
+    left: list[Any] = field(default_factory=list, repr=False)
+    """The processes that such components left behind."""
 
     @property
     def url(self) -> str:
@@ -325,7 +327,7 @@ def components(demo: Demo) -> Iterator[Demo]:
         over.set()
         if keeper.ident is not None:
             keeper.join()
-        stop(processes.values())
+        stop(processes.values(), demo.left)
 
 
 def start(demo: Demo, name: str) -> subprocess.Popen[bytes]:
@@ -344,15 +346,31 @@ def keep_running(demo: Demo, processes: dict[str, subprocess.Popen[bytes]], over
         for name, process in processes.items():
             if process.poll() is not None:
                 demo.ended.append(f"airflow {name} ended by itself\n{tail(demo.logs / f'{name}.log', 200)}")
+                demo.left.extend(session(process.pid))
                 print(f"airflow {name} ended by itself; it is started again (see {demo.logs / f'{name}.log'})")
                 processes[name] = start(demo, name)
 
 
-def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """End the processes and all they started (a task has a process group of its own): asked first, then killed."""
+def session(leader: int) -> list[Any]:
+    """Return the processes of a session, whether or not the one that began it still lives."""
     import psutil  # type: ignore[import-untyped]
 
-    family: dict[int, psutil.Process] = {}
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == leader:
+                found.append(process)
+    return found
+
+
+def stop(processes: Iterable[subprocess.Popen[bytes]], left: Iterable[Any] = ()) -> None:
+    """End the processes and all they started (a task has a process group of its own): asked first, then killed.
+
+    `left` are processes that others left behind.
+    """
+    import psutil
+
+    family: dict[int, psutil.Process] = {each.pid: each for each in left}
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave children behind
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
