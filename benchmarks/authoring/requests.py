@@ -4,6 +4,7 @@
 Three wordings: `plain` says everything, one thing after another; `nasty` asks for much at once, or with typos, cron in
 words, time zones, several sources, in German, for what has to be asked back or refused; `loose` leaves the words of
 configs out. The loose third was written once and is for measuring only: nothing may be built by its failures.
+`loose-cinemas` was looked at once to end an endless answer: it should give way to a new request.
 
 A fact is a value at a place of the config. In `source`, `to` and steps a value may be `Names` (these columns and no
 others, whatever else is said of them), `Has` (words that must occur in it) or `OneOf`. Texts that are SQL are compared

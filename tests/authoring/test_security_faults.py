@@ -134,7 +134,7 @@ def test_refining_repairing_and_explaining_end_in_time_too(
 
 
 def test_an_open_breaker_says_so_at_once(faults: FaultServer, catalogue: Catalogue) -> None:
-    """With the model away, the message comes within 100 ms, and what needs no model works."""
+    """With the model away, the message comes without another call and little work, and what needs no model works."""
     faults.answer(status(500, {"error": "boom"}))
     connection = faults.connection("ollama")
     settings = Settings(llm_chain=("faulty",), llm_attempts=1, breaker_failures=1, llm_cache_hours=0)
