@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 
 from dataforge.components.delivery import ContractMode, CursorStep, Grade, Reject, RejectLimit, SchemaContract
+from dataforge.components.extras import Extra
 from dataforge.components.fields import ColumnName, DataType, Duration, Name
 from dataforge.errors import Problem
 from dataforge.observability.log import line
@@ -36,6 +37,10 @@ class ComponentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
 
     type: str
+
+    def extras(self) -> tuple[Extra, ...]:
+        """Return the optional packages that this config needs, whether installed or not."""
+        return ()
 
 
 class SourceConfig(ComponentConfig):
@@ -276,7 +281,7 @@ class Checkable(Protocol):
 
 @runtime_checkable
 class Verifiable(Protocol):
-    """A source whose config can be wrong in ways that its model can't tell, but that need no I/O to see."""
+    """A component whose config can be wrong in ways that its model can't tell, but that need no I/O to see."""
 
     def verify(self) -> Iterable[Problem]:
         """Yield what is wrong with the config, with paths below it."""

@@ -106,7 +106,9 @@ class Registry(Generic[T]):
         return (self.get(type_) for type_ in self.types())
 
     def build(self, config: ComponentConfig) -> T:
-        """Return a new component for that config."""
+        """Return a new component for that config; TerminalError with the install line where an extra is missing."""
+        for extra in config.extras():
+            extra.need(f"{self.singular} {config.type!r}")
         return self.get(config.type).cls(config)
 
     def _load(self, type_: str) -> None:

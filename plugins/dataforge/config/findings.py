@@ -40,6 +40,7 @@ CODES: dict[str, str] = {
     "invalid-choice": "The value is not among the allowed ones.",
     "invalid-key": "A key of a free object has a form that is not allowed.",
     "invalid-value": "The value has the right type but is not allowed.",
+    "missing-extra": "A component needs an optional package that is not installed here; the hint is the line to run.",
     "missing-key": "A required key is missing; the place is that of the object it belongs to.",
     "renamed-key": "The key has a newer name; both are understood.",
     "unknown-check": "No check of this type is installed.",

@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
-from dataforge.components.base import Columns, Discoverable, ExtractContext, RunValues, Verifiable
-from dataforge.components.registry import SOURCES
+from dataforge.components.base import (
+    Columns,
+    ComponentConfig,
+    Discoverable,
+    ExtractContext,
+    RunValues,
+    Verifiable,
+)
+from dataforge.components.registry import CHECKS, DESTINATIONS, SOURCES, TRANSFORMS, Registry
 from dataforge.config.delivery import letter
 from dataforge.config.files import FileResult, Loaded, locate_problems, mark_duplicates, read_file, read_folder
 from dataforge.config.findings import Finding, in_order
@@ -55,7 +63,7 @@ def problems(config: PipelineConfig, *, live: bool = False) -> tuple[Problem, ..
     """Return what is wrong with a pipeline whose file is sound: columns, types, SQL of its transforms and checks."""
     from dataforge.runtime.compile import compile as compile_
 
-    found = source_problems(config)
+    found = component_problems(config)
     twice = same_destinations(config)
     try:
         compile_(config, live_columns(config) if live and not found else declared_columns(config))
@@ -92,13 +100,23 @@ def same_destinations(config: PipelineConfig) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def source_problems(config: PipelineConfig) -> tuple[Problem, ...]:
-    """Return what the sources find wrong with their own configs, without reaching for anything."""
+def component_problems(config: PipelineConfig) -> tuple[Problem, ...]:
+    """Return what components find wrong with their own configs, and missing extras, without reaching for anything."""
+    places: list[tuple[tuple[str | int, ...], Registry[Any], ComponentConfig]] = [
+        (_place(config, name), SOURCES, source) for name, source in config.inputs.items()
+    ]
+    places += [(("transforms", index), TRANSFORMS, one) for index, one in enumerate(config.transforms)]
+    places += [(("checks", index), CHECKS, one) for index, one in enumerate(config.checks)]
+    several = isinstance(config.destination, tuple)
+    places += [
+        (("destination", index) if several else ("destination",), DESTINATIONS, one)
+        for index, one in enumerate(config.outputs)
+    ]
     found: list[Problem] = []
-    for name, source in config.inputs.items():
-        place = _place(config, name)
-        built = SOURCES.build(source)
-        if isinstance(built, Verifiable):
+    for place, registry, component in places:
+        missing = [extra for extra in component.extras() if not extra.installed]
+        found += (extra.problem(f"{registry.singular} {component.type!r}").under(*place) for extra in missing)
+        if not missing and isinstance(built := registry.build(component), Verifiable):
             found += (problem.under(*place) for problem in built.verify())
     return tuple(found)
 
