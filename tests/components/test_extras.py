@@ -10,7 +10,7 @@ import pytest
 from dataforge.components.base import DestinationConfig
 from dataforge.components.extras import Extra
 from dataforge.components.registry import DESTINATIONS
-from dataforge.config.pipeline import PipelineConfig
+from dataforge.config.pipeline import PipelineConfig, parse
 from dataforge.dag_factory.check import problems
 from dataforge.errors import TerminalError
 
@@ -41,7 +41,7 @@ def pipeline() -> Iterator[PipelineConfig]:
         "source": {"type": "csv", "path": "a.csv"},
         "destination": [{"type": "parquet", "path": "out/"}, {"type": "stars"}],
     }
-    yield PipelineConfig.model_validate(raw)
+    yield parse(raw)
     DESTINATIONS._known.pop("stars")
 
 
