@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -18,6 +19,16 @@ class DataForgePlugin(AirflowPlugin):
         from dataforge.dag_factory.timetable import CronTimetable
 
         return [CronTimetable]
+
+    @property
+    def listeners(self) -> list[Any]:  # type: ignore[override]  # Airflow only reads it
+        """What imports the tasks' modules ahead of them, in the scheduler alone: other processes don't even load it."""
+        if sys.argv[1:2] != ["scheduler"]:
+            return []
+        from dataforge.dag_factory import preload
+        from dataforge.settings import get_settings
+
+        return [preload] if get_settings().preload else []
 
     @property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]  # Airflow only reads it, in its API server

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from array import array as packed
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -250,9 +251,9 @@ class Outgoing:
                     pairs = zip(self._wires, columns, strict=True)
                     self.valued |= {wire.name for wire, array in pairs if array.null_count < len(array)}
                 added = self._constants.values()
-                arrays += [pa.repeat(pa.scalar(value, pa.int64()), rows.num_rows) for value in added]
+                arrays += [_numbers(packed("q", [value]) * rows.num_rows) for value in added]
                 if self._ordinal:
-                    arrays.append(pa.array(range(self.rows, self.rows + rows.num_rows), pa.int64()))
+                    arrays.append(_numbers(packed("q", range(self.rows, self.rows + rows.num_rows))))
                 self.rows += rows.num_rows
                 self.bytes += rows.nbytes
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -572,3 +573,10 @@ def json_text() -> Callable[[pa.Array[Any]], pa.Array[Any]]:
         return text
 
     return convert
+
+
+def _numbers(values: packed[int]) -> pa.Array[Any]:
+    """Return whole numbers as an Arrow array: made of their buffer, since for a list Arrow loads pandas where it is."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])

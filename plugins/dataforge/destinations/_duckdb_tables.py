@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,28 @@ class DuckdbTables:
     def __init__(self, db: DuckDBPyConnection, path: Path, *, durable: bool = True) -> None:
         self._db, self._path, self.durable = db, path, durable
         self._begun = False
+        self._arrow_types: dict[str, pa.DataType] = {}
 
     # ---- Statements
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
-        table = self._table(sql)
-        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        self._begin()
+        found = self._db.sql(sql)
+        instants = [index for index, type_ in enumerate(found.types) if type_ == "TIMESTAMP WITH TIME ZONE"]
+        if not instants:
+            return found.fetchall()
+        # As numbers: DuckDB's own values for instants need another package, and Arrow's load pandas where it is there.
+        columns = [quote_identifier(name) for name in found.columns]
+        for index in instants:
+            columns[index] = f"epoch_us({columns[index]})"
+        return [
+            tuple(
+                _EPOCH + timedelta(microseconds=value) if index in instants and value is not None else value
+                for index, value in enumerate(row)
+            )
+            for row in found.project(", ".join(columns)).fetchall()
+        ]
 
     def run(self, sql: str) -> int:
         """Run a statement; return the number of rows it touched, -1 when it touches none by its nature."""
@@ -149,7 +165,7 @@ class DuckdbTables:
 
     def fit(self, field: pa.Field[Any], column: TargetColumn) -> Planned | None:
         """Return how an Arrow field goes into an existing column; None when its type does not go there."""
-        wire = _fit(field, column, _arrow_type(self._db, column.type))
+        wire = _fit(field, column, self._arrow_type(column.type))
         return Planned(wire, column.type) if wire else None
 
     def new(self, field: pa.Field[Any]) -> Planned:
@@ -162,7 +178,14 @@ class DuckdbTables:
 
     def arrow_type(self, target: Target, column: TargetColumn) -> pa.DataType | None:  # noqa: ARG002 - as others need it
         """Return the Arrow type of an existing column's values; None for types that are read from text."""
-        return None if column.type.startswith(_BY_TEXT) else _arrow_type(self._db, column.type)
+        return None if column.type.startswith(_BY_TEXT) else self._arrow_type(column.type)
+
+    def _arrow_type(self, type_: str) -> pa.DataType:
+        if type_ not in self._arrow_types:
+            with self._db.cursor() as cursor:
+                empty = cursor.sql(f"select cast(null as {type_}) as value limit 0").to_arrow_table()
+            self._arrow_types[type_] = empty.schema[0].type
+        return self._arrow_types[type_]
 
     def create_schema(self, schema: str) -> str | None:
         """Return the statement that makes the schema; None when it is there."""
@@ -243,15 +266,7 @@ def _is_schema(name: str) -> str:
     return f"database_name = current_database() and lower(schema_name) = lower({quote_literal(name)})"
 
 
-def _arrow_type(db: DuckDBPyConnection, type_: str) -> pa.DataType:
-    """Return the Arrow type of a DuckDB type."""
-    with db.cursor() as cursor:
-        found: pa.DataType = (
-            cursor.sql(f"select cast(null as {type_}) as value limit 0").to_arrow_table().schema[0].type
-        )
-        return found
-
-
+_EPOCH = datetime.fromtimestamp(0, timezone.utc)
 _BY_TEXT = ("ENUM", "UUID", "JSON", "BIT", "BIGNUM", "VARINT", "INTERVAL", "TIME WITH TIME ZONE", "UNION")
 """Types that DuckDB reads from text, each value checked."""
 
