@@ -34,6 +34,7 @@ SCENARIOS = (
     "three_tasks",
     "pickup",
     "web",
+    "breaker",
 )
 """In the order of the page."""
 

@@ -3,8 +3,8 @@
 
 Three wordings: `plain` says everything, one thing after another; `nasty` asks for much at once, or with typos, cron in
 words, time zones, several sources, in German, for what has to be asked back or refused; `loose` leaves the words of
-configs out. The loose third was written once and is for measuring only: nothing may be built by its failures.
-`loose-cinemas` was looked at once to end an endless answer: it should give way to a new request.
+configs out. The loose third is for measuring only: nothing may be built by its failures. It was written anew on
+2026-11-22, the second loose third, by somebody who had not seen the code that reads requests nor any failure.
 
 A fact is a value at a place of the config. In `source`, `to` and steps a value may be `Names` (these columns and no
 others, whatever else is said of them), `Has` (words that must occur in it) or `OneOf`. Texts that are SQL are compared
@@ -973,337 +973,525 @@ _NASTY: tuple[tuple[str, str, str, Wanted], ...] = (
 
 _LOOSE: tuple[tuple[str, str, str, Wanted], ...] = (
     (
-        "gym",
+        "compost",
         "en",
         (
-            "We get gym_visits.csv dropped every evening. Around nine at night it should end up in edw under sport.gym_visits, on "
-            "top of what we already have there."
+            "compost.csv is where the lads at the yard jot down the green-bin weights. Every night at ten please stick "
+            "whatever is in it underneath what we already have in waste.compost_log on edw. Don't throw anything old away."
         ),
-        config(file("csv", "gym_visits.csv"), to=pg("edw", "sport.gym_visits", **APPEND), schedule="0 21 * * *"),
+        config(file("csv", "compost.csv"), to=pg("edw", "waste.compost_log", **APPEND), schedule="0 22 * * *"),
     ),
     (
-        "ferries",
+        "falcons",
         "en",
         (
-            "I need a fresh copy of harbour.ferries (it lives in legacy_mssql) in edw as mart.ferries each morning at six, just throw "
-            "the old one away."
-        ),
-        config(sql("legacy_mssql", "harbour.ferries"), to=pg("edw", "mart.ferries", **REPLACE), schedule="0 6 * * *"),
-    ),
-    (
-        "patents",
-        "en",
-        (
-            "Could you keep patents in sync between legacy_mssql (ip.patents) and finance_dw (ip.patents)? patent_no tells them "
-            "apart. Twice an hour would be fine."
+            "The bird ringing people keep their falcon sightings in a MySQL thing, you know it as billing_mysql, and there it "
+            "is birds.falcon_sightings. We'd like ours in edw, nature.falcon_sightings, to follow along: a sighting that we "
+            "have already gets its new details, one we've never had is put in. You recognise a sighting by ring_code together "
+            "with seen_on. And when they tick it as withdrawn (a yes/no column of that name) it should disappear from ours as "
+            "well. Twice a day, six in the morning and six in the evening."
         ),
         config(
-            sql("legacy_mssql", "ip.patents"),
-            to=pg("finance_dw", "ip.patents", **merge("patent_no")),
-            schedule=one_of("*/30 * * * *", "0,30 * * * *", "every 30m"),
+            sql("billing_mysql", "birds.falcon_sightings"),
+            to=pg("edw", "nature.falcon_sightings", delete_flag="withdrawn", **merge("ring_code", "seen_on")),
+            schedule="0 6,18 * * *",
         ),
     ),
     (
-        "glaciers",
+        "scooters",
         "en",
         (
-            "glaciers.parquet has stuff from all decades, I only care about year 2000 and later. Chuck that into a duckdb table "
-            "called recent_glaciers."
+            "You get our scooters from telemetry_api if you ask it for /fleet/scooters, the entries themselves hide below "
+            "result and in there below items. I only want the ones whose charge_pct is under 20, so the drivers know where to "
+            "go, in flat_scooters in duckdb. What was in there ten minutes ago is of no interest, and ten minutes is also how "
+            "often I'd like it."
         ),
         config(
-            file("parquet", "glaciers.parquet"),
-            to=duck("recent_glaciers"),
-            steps=(step("filter", where="year >= 2000"),),
-        ),
-    ),
-    (
-        "puppets",
-        "en",
-        (
-            "Somebody typed puppets.csv twice in places, get rid of the doubled entries (puppet_code is what counts) before it "
-            "goes to edw, table theatre.puppets."
-        ),
-        config(
-            file("csv", "puppets.csv"),
-            to=pg("edw", "theatre.puppets"),
-            steps=(step("deduplicate", keys=["puppet_code"]),),
-        ),
-    ),
-    (
-        "tariffs_history",
-        "en",
-        (
-            "For the auditors we have to be able to see what every row of billing_mysql pricing.tariff_lines looked like on any past "
-            "day. Put that in finance_dw pricing.tariff_lines, line_code never changes."
-        ),
-        config(
-            sql("billing_mysql", "pricing.tariff_lines"),
-            to=pg("finance_dw", "pricing.tariff_lines", merge_strategy="scd2", **merge("line_code")),
-        ),
-    ),
-    (
-        "clinics_private",
-        "en",
-        (
-            "People shouldn't be able to read phone_no and birth_name in what we hand over: care.clinic_guests from retail_pg, "
-            "as a CSV under handover/guests.csv, Thursdays at 4 in the afternoon."
-        ),
-        config(
-            pg("retail_pg", "care.clinic_guests"),
-            to=file("csv", "handover/guests.csv"),
-            steps=(step("mask|drop", columns=names("phone_no", "birth_name")),),
-            schedule="0 16 * * 4",
-        ),
-    ),
-    (
-        "ski",
-        "en",
-        (
-            "How much snow did each resort get? snowfall.csv has resort and depth_cm; I'd like the total for each in duckdb "
-            "table snow_totals, new every day."
-        ),
-        config(
-            file("csv", "snowfall.csv"),
-            to=duck("snow_totals", **REPLACE),
-            steps=(step("aggregate|sql", group_by=one_of(["resort"], None), columns=has("sum(depth_cm)")),),
-            schedule="@daily",
-        ),
-    ),
-    (
-        "marathon",
-        "en",
-        "Give me the fifty fastest from marathon.json (net_seconds) in duckdb marathon_fastest.",
-        config(
-            file("json", "marathon.json"),
-            to=duck("marathon_fastest"),
-            steps=(step("sort", by=has("net_seconds")), step("limit", count=50)),
-        ),
-    ),
-    (
-        "cinemas",
-        "en",
-        (
-            "Let cinemas.csv and screens.csv meet on cinema_code, and I want to see cinemas even if they have no screens. Goes "
-            "to edw as leisure.cinemas, old content can go."
-        ),
-        config(
-            file("csv", "cinemas.csv"),
-            file("csv", "screens.csv"),
-            to=pg("edw", "leisure.cinemas", **REPLACE),
-            steps=(step("join", on=["cinema_code"], how="left"),),
-        ),
-    ),
-    (
-        "buoys",
-        "en",
-        (
-            "Poll telemetry_api at /buoys every ten minutes; what we want is in the reply under result.buoys. Pile it up in "
-            "ops_pg sea.buoys."
-        ),
-        config(
-            api("telemetry_api", "/buoys", records="result.buoys"),
-            to=pg("ops_pg", "sea.buoys", **APPEND),
+            api("telemetry_api", "/fleet/scooters", records="result.items"),
+            to=duck("flat_scooters", **REPLACE),
+            steps=(step("filter", where="charge_pct < 20"),),
             schedule="*/10 * * * *",
         ),
     ),
     (
-        "invoices_delta",
+        "reservoirs",
         "en",
         (
-            "billing_mysql.credit_notes is huge, so please don't fetch all of it each time, just what came in after the last go "
-            "(booked_ts), and add that to finance_dw acc.credit_notes. Nightly at 1."
+            "Take reservoirs.parquet and give every line one more thing called percent_full, which is volume_m3 divided by "
+            "capacity_m3 times a hundred. Then off to finance_dw with it, hydro.reservoirs, and out with what stood there. It "
+            "has to be ready before the folks in Lisbon sit down, so let's say quarter to seven on their clocks, Monday to "
+            "Friday."
         ),
         config(
-            sql("billing_mysql", "credit_notes", cursor_field="booked_ts"),
-            to=pg("finance_dw", "acc.credit_notes", **APPEND),
-            schedule="0 1 * * *",
+            file("parquet", "reservoirs.parquet"),
+            to=pg("finance_dw", "hydro.reservoirs", **REPLACE),
+            steps=(step("derive", columns=has("percent_full", "volume_m3", "/", "capacity_m3", "100")),),
+            schedule="45 6 * * 1-5",
+            timezone="Europe/Lisbon",
         ),
     ),
     (
-        "orchids",
-        "en",
-        "orchids.csv calls things funny: nm should be species and px should be price_eur. Into duckdb orchids_nice.",
-        config(
-            file("csv", "orchids.csv"),
-            to=duck("orchids_nice"),
-            steps=(step("rename|select", columns={"nm": "species", "px": "price_eur"}),),
-        ),
-    ),
-    (
-        "lockers",
+        "chess",
         "en",
         (
-            "Nothing may arrive in edw logistics.lockers from lockers.parquet without a locker_id, and the same locker_id twice "
-            "is a disaster."
+            "I'm doing the newsletter for the chess federation and would love a little chart out of chess_games.csv: how often "
+            "each opening was played (the column is called opening, the count should be called games_played), the most popular "
+            "one at the top, and really just the first fifteen. Save it as newsletter/openings.csv, a fresh one every Sunday "
+            "evening at eight."
         ),
         config(
-            file("parquet", "lockers.parquet"),
-            to=pg("edw", "logistics.lockers"),
-            checks=(step("not_null", columns=["locker_id"]), step("unique", columns=["locker_id"])),
-        ),
-    ),
-    (
-        "kiosks",
-        "en",
-        "Both kiosk_east.parquet and kiosk_west.parquet look the same. I want one duckdb table kiosks_all with the rows of both.",
-        config(
-            file("parquet", "kiosk_east.parquet"),
-            file("parquet", "kiosk_west.parquet"),
-            to=duck("kiosks_all"),
-            steps=(step("union|sql"),),
-        ),
-    ),
-    (
-        "ovens",
-        "en",
-        "When someone forgot the temp_c in ovens.csv assume 180. Otherwise load as is into ops_pg bakery.ovens.",
-        config(
-            file("csv", "ovens.csv"),
-            to=pg("ops_pg", "bakery.ovens"),
-            steps=(step("fill_null|derive", columns=names("temp_c")),),
-        ),
-    ),
-    (
-        "violins",
-        "en",
-        "violins.json to duckdb violins_small, but we really just need maker, year_built and value_eur, nothing else.",
-        config(
-            file("json", "violins.json"),
-            to=duck("violins_small"),
-            steps=(step("select", columns=["maker", "year_built", "value_eur"]),),
-        ),
-    ),
-    (
-        "kayaks",
-        "en",
-        (
-            "First thing on Mondays, say 5, London time, push rental.kayaks out of ops_pg to s3://gold-bucket/kayaks.csv "
-            "(gold_s3)."
-        ),
-        config(
-            pg("ops_pg", "rental.kayaks"),
-            to=file("csv", "s3://gold-bucket/kayaks.csv", connection="gold_s3"),
-            schedule="0 5 * * 1",
-            timezone="Europe/London",
-        ),
-    ),
-    (
-        "lighthouses",
-        "en",
-        (
-            "lighthouses.parquet: height_ft isn't much use, I want height_m next to it (a foot is 0.3048 metres). duckdb table "
-            "lighthouses_metric."
-        ),
-        config(
-            file("parquet", "lighthouses.parquet"),
-            to=duck("lighthouses_metric"),
-            steps=(step("derive", columns=has("height_m", "height_ft", "0.3048")),),
-        ),
-    ),
-    (
-        "dinghies",
-        "en",
-        (
-            "Take ops_pg rental.dinghies, forget everything that's been scrapped (condition = 'scrapped'), refresh "
-            "edw rental.dinghies with the rest at midnight."
-        ),
-        config(
-            pg("ops_pg", "rental.dinghies"),
-            to=pg("edw", "rental.dinghies", **REPLACE),
-            steps=(step("filter", where=one_of("condition <> 'scrapped'", "not condition = 'scrapped'")),),
-            schedule="0 0 * * *",
-        ),
-    ),
-    (
-        "de_bakery",
-        "de",
-        "Morgens um halb sieben brauche ich backplan.csv frisch in ops_pg als ofen.backplan, das Alte kann weg.",
-        config(file("csv", "backplan.csv"), to=pg("ops_pg", "ofen.backplan", **REPLACE), schedule="30 6 * * *"),
-    ),
-    (
-        "de_patients",
-        "de",
-        (
-            "Was sich in billing_mysql bei praxis.termine getan hat (stand_vom), bitte alle zehn Minuten nach edw praxis.termine "
-            "nachziehen, termin_nr ist eindeutig."
-        ),
-        config(
-            sql("billing_mysql", "praxis.termine", cursor_field="stand_vom"),
-            to=pg("edw", "praxis.termine", **merge("termin_nr")),
-            schedule="*/10 * * * *",
-        ),
-    ),
-    (
-        "de_wine",
-        "de",
-        (
-            "Aus weine.parquet interessieren mich nur die Roten (farbe = 'rot'), und zwar die zwanzig teuersten nach preis. "
-            "Ab damit in duckdb rotweine."
-        ),
-        config(
-            file("parquet", "weine.parquet"),
-            to=duck("rotweine"),
+            file("csv", "chess_games.csv"),
+            to=file("csv", "newsletter/openings.csv", **REPLACE),
             steps=(
-                step("filter", where="farbe = 'rot'"),
-                step("sort", by=has("preis", "desc")),
-                step("limit", count=20),
+                step("aggregate", group_by=["opening"], columns=has("games_played", "count(")),
+                step("sort", by=has("games_played", "desc")),
+                step("limit", count=15),
             ),
+            schedule="0 20 * * 0",
         ),
     ),
     (
-        "de_privacy",
-        "de",
+        "wigs",
+        "en",
         (
-            "Der Betriebsrat darf keine handynummer sehen, sonst alles: belegschaft.csv nach edw personal.belegschaft, immer "
-            "dienstags um 10."
+            "Wardrobe keeps writing down the same wig over and over in wigs.ndjson. Per wig_tag I only care for the entry with "
+            "the most recent fitted_on, forget the rest. That goes to retail_pg, costume.wigs, in place of what is in there "
+            "now. It needn't be on any clock, I'll start it by hand."
         ),
         config(
-            file("csv", "belegschaft.csv"),
-            to=pg("edw", "personal.belegschaft"),
-            steps=(step("mask|drop", columns=names("handynummer")),),
-            schedule="0 10 * * 2",
+            file("json", "wigs.ndjson"),
+            to=pg("retail_pg", "costume.wigs", **REPLACE),
+            steps=(step("deduplicate", keys=["wig_tag"], order_by=has("fitted_on", "desc")),),
         ),
     ),
     (
-        "de_count",
-        "de",
+        "pool",
+        "en",
         (
-            "Wie viele Einsätze hatte jede wache? einsaetze.json liegt bereit, das Ergebnis möchte ich in duckdb unter "
-            "einsatzzahlen."
+            "Five past noon, daily: pool_water.csv into ops_pg, leisure.pool_water, below the lines from the days before. But "
+            "if chlorine_mgl is ever lower than 0.2 or higher than 3, then nothing at all may go in. Same if there's a line "
+            "that doesn't say which basin it is from."
         ),
         config(
-            file("json", "einsaetze.json"),
-            to=duck("einsatzzahlen"),
-            steps=(step("aggregate|sql", group_by=one_of(["wache"], None), columns=has("count(")),),
+            file("csv", "pool_water.csv"),
+            to=pg("ops_pg", "leisure.pool_water", **APPEND),
+            checks=(
+                step("range", column="chlorine_mgl", min=0.2, max=3, severity=one_of("fail", None)),
+                step("not_null", columns=["basin"], severity=one_of("fail", None)),
+            ),
+            schedule="5 12 * * *",
         ),
     ),
     (
-        "lambda_refused",
+        "customs",
         "en",
-        "Grab quarries.csv and call my lambda function on it, then save whatever comes out.",
-        REFUSED,
+        (
+            "This is for the auditors, who want to be able to see later what a customs code looked like on any given day. So "
+            "please bring customs.codes from legacy_mssql to finance_dw, audit.customs_codes, and when something about a code "
+            "is different from before, don't paint over it: keep how it was as well, with from when until when that counted. "
+            "hs_code tells one from another. Once a week is enough, in the night to Sunday at two."
+        ),
+        config(
+            sql("legacy_mssql", "customs.codes"),
+            to=pg("finance_dw", "audit.customs_codes", merge_strategy="scd2", **merge("hs_code")),
+            schedule="0 2 * * 0",
+        ),
     ),
     (
-        "url_refused",
+        "pallets",
         "en",
-        "There's a nice open feed on api.quakes.example.net, pull it into duckdb quakes please: https://api.quakes.example.net/all",
-        REFUSED,
+        (
+            "every quarter of an hour, go and see what's come in since last time in pallet_moves in depot_sqlite (move_no just "
+            "counts up and up, you can tell by that) and tack only that onto edw's logistics.pallet_moves. and put the labels "
+            "forklift and hall-b on the whole thing so I can find it"
+        ),
+        config(
+            sql("depot_sqlite", "pallet_moves", cursor_field="move_no"),
+            to=pg("edw", "logistics.pallet_moves", **APPEND),
+            schedule="*/15 * * * *",
+            tags=["forklift", "hall-b"],
+        ),
     ),
     (
-        "token_refused",
+        "prosthetics",
         "en",
-        "Use my token ghp_9aZx81LkQpWm20RtYvBn47CdEfGh56IjKl12 and load partner_api /deals into duckdb deals.",
-        REFUSED,
+        (
+            "The university may have a copy of limb.fittings out of retail_pg as uni/fittings.csv, on the first day of each "
+            "month at nine in the morning, the earliest being the 1st of January 2027. Nobody over there may find out who is "
+            "who though. So wearer_name must not be in it at all, and insurance_ref has to be scrambled beyond recognition, "
+            "but in such a way that the same ref still comes out as the same gibberish, because they want to count people."
+        ),
+        config(
+            pg("retail_pg", "limb.fittings"),
+            to=file("csv", "uni/fittings.csv"),
+            steps=(
+                step("drop", columns=names("wearer_name")),
+                step("mask", columns={"insurance_ref": "hash"}),
+            ),
+            schedule="0 9 1 * *",
+            start_date=one_of("2027-01-01", "2027-01-01T00:00:00"),
+        ),
     ),
     (
-        "de_code_refused",
+        "antennas",
+        "en",
+        (
+            "I have antennas.parquet, and antenna_owners.parquet which says who a mast belongs to; both have mast_ref. Could I "
+            "have the two side by side, also the masts of which nobody knows the owner? Once as sheets/antennas.csv for the "
+            "lawyers and once as antennas_sheet in duckdb for me."
+        ),
+        config(
+            file("parquet", "antennas.parquet"),
+            file("parquet", "antenna_owners.parquet"),
+            to=(file("csv", "sheets/antennas.csv"), duck("antennas_sheet")),
+            steps=(step("join", on=["mast_ref"], how="left"),),
+        ),
+    ),
+    (
+        "vending",
+        "en",
+        (
+            "vending_north.json, vending_south.json and vending_airport.json all look alike inside. Please pile the three of "
+            "them into one big heap and put it where gold_s3 gets us in, as s3://snack-figures/vending/all.parquet, a brand "
+            "new file in place of yesterday's every morning at four. Let's name the pipeline snack_pile. The owner is the "
+            "vending-crew, they get to hear about it if it breaks, and before it gives up it may try again five times."
+        ),
+        config(
+            file("json", "vending_north.json"),
+            file("json", "vending_south.json"),
+            file("json", "vending_airport.json"),
+            to=file("parquet", "s3://snack-figures/vending/all.parquet", connection="gold_s3", **REPLACE),
+            steps=(step("union|sql"),),
+            schedule="0 4 * * *",
+            dag_id="snack_pile",
+            owner="vending-crew",
+            default_args=has("retries:5"),
+        ),
+    ),
+    (
+        "podcasts",
+        "en",
+        (
+            "partner_api has our podcast episodes, at /shows/episodes, in a list called episodes. It won't give you all in one "
+            "go: with each helping comes the complete link to the next one, in links.more, and you'd have to follow that until "
+            "there is none. Leave out those where is_draft is true. What we have in ops_pg in media.episodes should be kept "
+            "current with it, the episode_guid says whether we've got one already (then freshen it up) or not (then it's "
+            "new). Every full hour."
+        ),
+        config(
+            api("partner_api", "/shows/episodes", records="episodes", pagination=has("next_url", "links.more")),
+            to=pg("ops_pg", "media.episodes", **merge("episode_guid")),
+            steps=(
+                step(
+                    "filter",
+                    where=one_of(
+                        "not is_draft",
+                        "is_draft = false",
+                        "is_draft is false",
+                        "is_draft is not true",
+                        "is_draft <> true",
+                        "not is_draft or is_draft is null",
+                        "is_draft = false or is_draft is null",
+                        "not coalesce(is_draft, false)",
+                    ),
+                ),
+            ),
+            schedule="@hourly",
+        ),
+    ),
+    (
+        "allergens",
+        "en",
+        (
+            "The kitchen sends allergens.csv with silly headings, dsh is meant to be dish_name and nts is meant to be "
+            "nut_grams, so call them that. nut_grams should count as a whole number. And where they left spice_level blank, "
+            "take it as 'mild'. Tuesdays and Fridays at eleven in the morning, into kitchen_allergens in duckdb, wiping what "
+            "was in it."
+        ),
+        config(
+            file("csv", "allergens.csv"),
+            to=duck("kitchen_allergens", **REPLACE),
+            steps=(
+                step("rename", columns={"dsh": "dish_name", "nts": "nut_grams"}),
+                step("cast", columns=one_of({"nut_grams": "integer"}, {"nts": "integer"})),
+                step("fill_null", columns={"spice_level": "mild"}),
+            ),
+            schedule="0 11 * * 2,5",
+        ),
+    ),
+    (
+        "seeds",
+        "en",
+        (
+            "From seeds.parquet we only hand out what is likely to sprout: sprout_rate has to be 0.6 at least, and on top of "
+            "that it either must have been picked in 2023 or later (picked_year) or have been lying in the freezer, so storage "
+            "= 'frozen'. On the 20th of each month at half past five in the afternoon those go to "
+            "s3://seed-exchange/handout/ (use gold_s3), as parquet again, alongside what we dropped there the months before."
+        ),
+        config(
+            file("parquet", "seeds.parquet"),
+            to=file("parquet", "s3://seed-exchange/handout/", connection="gold_s3", **APPEND),
+            steps=(
+                step(
+                    "filter",
+                    where=one_of(
+                        "sprout_rate >= 0.6 and (picked_year >= 2023 or storage = 'frozen')",
+                        "sprout_rate >= 0.6 and (picked_year > 2022 or storage = 'frozen')",
+                    ),
+                ),
+            ),
+            schedule="30 17 20 * *",
+        ),
+    ),
+    (
+        "badges",
+        "en",
+        (
+            "Which badges have we handed out (badges.csv) that never ever got held against a door (badge_swipes.parquet)? "
+            "badge_no in the first is what the second one calls card. On the first of the month at half past seven in the "
+            "morning I'd like to find them in finance_dw under security.unused_badges, and nothing left over from the month "
+            "before."
+        ),
+        config(
+            file("csv", "badges.csv"),
+            file("parquet", "badge_swipes.parquet"),
+            to=pg("finance_dw", "security.unused_badges", **REPLACE),
+            steps=(step("join", on={"badge_no": "card"}, how="anti"),),
+            schedule="30 7 1 * *",
+        ),
+    ),
+    (
+        "potholes",
+        "en",
+        (
+            "The app gives us potholes.json. Glue street and house_no together with a blank in between and call it "
+            "address_line, after that we have no use for the two on their own. It all goes to ops_pg, roads.potholes, on top "
+            "of the ones that we know, at twenty past every hour."
+        ),
+        config(
+            file("json", "potholes.json"),
+            to=pg("ops_pg", "roads.potholes", **APPEND),
+            steps=(
+                step("derive", columns=has("address_line", "street", "house_no")),
+                step("drop", columns=names("street", "house_no")),
+            ),
+            schedule="20 * * * *",
+        ),
+    ),
+    (
+        "planetarium",
+        "en",
+        (
+            "The dome's programme lies in s3://dome-inbox/shows_*.csv (landing_s3 lets you in), with semicolons between "
+            "things. At 18:40 Denver time, not on Saturdays and Sundays, it should become culture.dome_shows in edw, and I "
+            "mean become: no leftovers. If fewer than 30 lines came, something's fishy and you'd better not load it. If some "
+            "show_code is in there more than once, just grumble and carry on."
+        ),
+        config(
+            file("csv", "s3://dome-inbox/shows_*.csv", connection="landing_s3", delimiter=";"),
+            to=pg("edw", "culture.dome_shows", **REPLACE),
+            checks=(
+                step("row_count", min=30, severity=one_of("fail", None)),
+                step("unique", columns=["show_code"], severity="warn"),
+            ),
+            schedule="40 18 * * 1-5",
+            timezone="America/Denver",
+        ),
+    ),
+    (
+        "chairlifts",
+        "en",
+        (
+            "lifts.sensor_log sits in legacy_mssql and is huge, so don't haul over the lot each time, only what's later than "
+            "where we stopped, going by logged_at. But do go three hours further back than that, because the ones up on the "
+            "ridge report late. What has the same log_uid as one that we hold is the same thing and should just be brought up "
+            "to date, in edw, mountain.sensor_log. Every three hours, on the hour, starting at midnight."
+        ),
+        config(
+            sql("legacy_mssql", "lifts.sensor_log", cursor_field="logged_at", lookback=one_of("3h", "180m")),
+            to=pg("edw", "mountain.sensor_log", **merge("log_uid")),
+            schedule="0 */3 * * *",
+        ),
+    ),
+    (
+        "laundry",
+        "en",
+        (
+            "Don't do this one by the clock but whenever laundry.batches in edw has got something new. From that same "
+            "laundry.batches: for each hotel_code, all the kg added up (kg_total) and the average of minutes "
+            "(mean_minutes), into finance_dw as kpi.laundry_load. The figures from before can go."
+        ),
+        config(
+            pg("edw", "laundry.batches"),
+            to=pg("finance_dw", "kpi.laundry_load", **REPLACE),
+            steps=(
+                step(
+                    "aggregate",
+                    group_by=["hotel_code"],
+                    columns=has("kg_total", "sum(kg)", "mean_minutes", "avg(minutes)"),
+                ),
+            ),
+            schedule={"asset": "edw/laundry.batches"},
+        ),
+    ),
+    (
+        "de_lost",
         "de",
-        "Schreib mir eine Python-Funktion, die jede Zeile aus mieter.csv prüft, und häng das an edw immo.mieter.",
+        (
+            "Vom Fundbüro (ops_pg, fund.gegenstaende) interessiert mich bloß, was noch keiner geholt hat, wo also abgeholt_am "
+            "leer ist. Davon brauch ich fund_nr, bezeichnung und fundort, sonst nix, als aushang/fundsachen.csv. Montags und "
+            "donnerstags, Viertel vor acht in der Früh."
+        ),
+        config(
+            pg("ops_pg", "fund.gegenstaende"),
+            to=file("csv", "aushang/fundsachen.csv"),
+            steps=(
+                step("filter", where="abgeholt_am is null"),
+                step("select", columns=names("fund_nr", "bezeichnung", "fundort")),
+            ),
+            schedule="45 7 * * 1,4",
+        ),
+    ),
+    (
+        "de_bins",
+        "de",
+        (
+            "Die Fahrer füllen muelltouren.csv aus (Strichpunkt zwischen den Feldern). Häng das bitte montags bis freitags um "
+            "16:20, wenn die Schicht rum ist, unten an abfall.touren in edw dran. In tonnenart darf nur rest, bio oder papier "
+            "stehen. Hat einer was anderes reingeschrieben, dann leg nur die Zeile auf die Seite, deswegen muss nicht gleich "
+            "alles abbrechen."
+        ),
+        config(
+            file("csv", "muelltouren.csv", delimiter=";"),
+            to=pg("edw", "abfall.touren", **APPEND),
+            checks=(step("accepted_values", column="tonnenart", values=["rest", "bio", "papier"], severity="reject"),),
+            schedule="20 16 * * 1-5",
+        ),
+    ),
+    (
+        "de_choir",
+        "de",
+        (
+            "Also, wir sind ein Chor, und wer wann zur Probe kommt, das trägt unser Vorstand in probe.teilnahmen ein, das ist "
+            "die billing_mysql. Bei uns in retail_pg, chor.teilnahmen, soll das immer auf dem Stand sein: Kennen wir die "
+            "teilnahme_id schon, dann die Angaben erneuern, sonst kommt sie neu dazu. Und bitte nicht jedes Mal alles holen, "
+            "sondern bloß, was seit dem letzten Mal angefasst wurde, das sieht man an bearbeitet_am. Jede Stunde um Viertel "
+            "nach."
+        ),
+        config(
+            sql("billing_mysql", "probe.teilnahmen", cursor_field="bearbeitet_am"),
+            to=pg("retail_pg", "chor.teilnahmen", **merge("teilnahme_id")),
+            schedule="15 * * * *",
+        ),
+    ),
+    (
+        "de_freight",
+        "de",
+        (
+            "In frachten.parquet steht bei jeder Fuhre ein lkw_kz, und in lastwagen.csv steht dasselbe unter kennzeichen. Von "
+            "dort hätte ich gern nur die abgasklasse bei jeder Fuhre mit dabei; Fuhren, zu denen sich kein Laster findet, "
+            "bleiben trotzdem drin. Das Ganze um drei Uhr nachts Wiener Zeit nach finance_dw, umwelt.frachten, jeden Tag, und "
+            "was da vorher stand, kann weg."
+        ),
+        config(
+            file("parquet", "frachten.parquet"),
+            file("csv", "lastwagen.csv"),
+            to=pg("finance_dw", "umwelt.frachten", **REPLACE),
+            steps=(step("join", on={"lkw_kz": "kennzeichen"}, how="left", columns=names("abgasklasse")),),
+            schedule="0 3 * * *",
+            timezone="Europe/Vienna",
+        ),
+    ),
+    (
+        "de_coffee",
+        "de",
+        (
+            "Wieviel Bohnen gehen im Schnitt pro standort drauf? Steht in kaffeeautomaten.csv, Spalte bohnen_g, das Ergebnis "
+            "soll mittel_bohnen heißen. Automaten, bei denen defekt = true ist, zählen nicht mit. Kommt nach duckdb in "
+            "bohnenverbrauch, vorher leer machen, immer sonntags kurz vor Mitternacht, sagen wir 23:50."
+        ),
+        config(
+            file("csv", "kaffeeautomaten.csv"),
+            to=duck("bohnenverbrauch", **REPLACE),
+            steps=(
+                step(
+                    "filter",
+                    where=one_of(
+                        "not defekt",
+                        "defekt = false",
+                        "defekt is false",
+                        "defekt is not true",
+                        "defekt <> true",
+                        "not defekt or defekt is null",
+                        "defekt = false or defekt is null",
+                        "not coalesce(defekt, false)",
+                    ),
+                ),
+                step("aggregate", group_by=["standort"], columns=has("mittel_bohnen", "avg(bohnen_g)")),
+            ),
+            schedule="50 23 * * 0",
+        ),
+    ),
+    (
+        "script_refused",
+        "en",
+        (
+            "moulds.csv goes to ops_pg, factory.moulds, each day at 8, and once that's through please kick off "
+            "/opt/tidy/cleanup.sh on the machine so the folder doesn't fill up."
+        ),
         REFUSED,
     ),
-    ("numbers_question", "en", "I want yesterday's numbers on my desk every morning.", QUESTION),
-    ("usual_question", "en", "Put the usual files into edw like last time.", QUESTION),
-    ("de_vague_question", "de", "Mach bitte die Kundendaten schön und schieb sie rüber.", QUESTION),
+    (
+        "webhook_refused",
+        "en",
+        (
+            "Whenever there is something new in events.weddings on retail_pg, fire it over to "
+            "https://hooks.bridal-planner.example/inbox, that's a friend's site, she does the flowers."
+        ),
+        REFUSED,
+    ),
+    (
+        "login_refused",
+        "en",
+        (
+            "Get /complaints from helpdesk_api into duckdb, complaints_raw, once a day. If it asks who you are, say you're "
+            "katja and the password is Muskat-Nuss!7741, works for me every time."
+        ),
+        REFUSED,
+    ),
+    (
+        "de_rights_refused",
+        "de",
+        (
+            "Bevor du forstinventur.csv nach edw in forst.inventur schiebst, hau dort gleich die ganze Tabelle forst.altbestand "
+            "weg, und der Praktikantin kannst du bei der Gelegenheit auf der Datenbank alle Rechte geben."
+        ),
+        REFUSED,
+    ),
+    (
+        "greenhouse_question",
+        "en",
+        (
+            "We've got all those figures about the greenhouse lying around somewhere. Could you make it so that my boss has "
+            "them in front of her when she comes in on Mondays?"
+        ),
+        QUESTION,
+    ),
+    (
+        "toys_question",
+        "en",
+        (
+            "Each evening at eight have a look at toys.figurines in retail_pg: the ones we already hold in edw "
+            "(toys.figurines, too) get their newer details, the ones we don't are put in."
+        ),
+        QUESTION,
+    ),
+    (
+        "de_readings_question",
+        "de",
+        "Nimm doch einfach die Messwerte von gestern und leg sie zu den anderen, aber ohne die falschen.",
+        QUESTION,
+    ),
 )
 
 

@@ -47,6 +47,20 @@ def test_all_that_is_away_is_told_in_one_error() -> None:
         gateway_over(Scripted(away()), Scripted(away()), settings=ONE_TRY).complete(ASK)
 
 
+def test_what_an_answer_took_before_ctrl_c_is_counted() -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    model = Scripted("a long answer")
+    lab = gateway_over(model)
+    with pytest.raises(KeyboardInterrupt):
+        lab.complete(ASK, interrupt)
+    assert model.closed == 1
+    (spent,) = lab.usage(actor="ada")
+    assert (spent.usage.calls, spent.usage.estimated) == (1, True)
+    assert spent.usage.completion_tokens > 0
+
+
 def test_a_slow_model_gives_way_to_the_next() -> None:
     slow = Scripted([30.0])
     settings = Settings(llm_attempts=1, llm_first_token_seconds=0.2)

@@ -436,7 +436,9 @@ class ModelGateway:
 
         def attempt() -> tuple[End, Usage]:
             progress.attempts += 1
-            number, began, end, error = progress.attempts, time.monotonic(), None, None
+            number, began, end = progress.attempts, time.monotonic(), None
+            error: GatewayError | None = None
+            interrupt: KeyboardInterrupt | None = None
             progress.first = None
             try:
                 with self._slot(prepared.profile, progress), self._breaker(prepared.profile, prepared.model.name):
@@ -444,8 +446,12 @@ class ModelGateway:
                     _check_not_cut(prepared, end)
             except GatewayError as found:
                 error = found
+            except KeyboardInterrupt as found:  # what the answer took before Ctrl-C counts, or budgets could be evaded
+                interrupt, error = found, Cancelled("the call was interrupted")
             usage = _usage(prepared.call, end, progress, time.monotonic() - began, prices, error)
             self._tell(request, prepared, number, usage, error, redaction)
+            if interrupt is not None:
+                raise interrupt
             if error is not None:
                 if isinstance(error, ModelAway) and not isinstance(error, _Resting) and not progress.text:
                     raise _Again(error)
