@@ -347,6 +347,28 @@ class Transform(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Refused:
+    """The rows of its input that a SQL transform sets aside: `broken` is true for them, over that relation's columns.
+
+    It may hold subqueries over other relations of the scope. `says` is what is wrong with such a row, `column` the one
+    column at fault, if it is one. What `apply` returns leaves these rows out by itself.
+    """
+
+    broken: exp.Expr
+    says: str
+    column: str = ""
+
+
+@runtime_checkable
+class Refusing(Protocol):
+    """A SQL transform that can set rows aside as dead letters."""
+
+    def refused(self, relation: Relation, scope: Scope) -> Refused | None:
+        """Return which rows of `relation` are set aside; None when the config asks for none to be."""
+        ...
+
+
 class ArrowTransform(Protocol):
     """A transform in Python, from an installed package; it takes and gives Arrow batches as they stream by."""
 

@@ -16,7 +16,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from dataforge.components import sql
-from dataforge.components.base import ArrowTransform, Columns, Relation, RunValues, Scope, TransformConfig
+from dataforge.components.base import (
+    ArrowTransform,
+    Columns,
+    Refused,
+    Refusing,
+    Relation,
+    RunValues,
+    Scope,
+    TransformConfig,
+)
 from dataforge.components.registry import CHECKS, TRANSFORMS
 from dataforge.components.wide_decimals import held_schema
 from dataforge.config.pipeline import PipelineConfig
@@ -35,6 +44,7 @@ class Step:
     """One transform of a plan. `columns` is None when they are not known; a type of "" is one that is not known.
 
     `query` reads the relations named in `reads`; an Arrow step has no query but a `component`, and reads one relation.
+    `refused` are the rows of the first relation that the step sets aside.
     """
 
     index: int
@@ -44,6 +54,7 @@ class Step:
     reads: tuple[str, ...]
     query: exp.Query | None = field(default=None, repr=False)
     component: ArrowTransform | None = field(default=None, repr=False)
+    refused: Refused | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -268,7 +279,16 @@ class _Compiler:
         else:
             columns = output_columns(query, relations)
         _refuse_repeats(columns)
-        return replace(step, query=query, reads=reads, columns=columns)
+        refused = component.refused(relation, self._scope()) if isinstance(component, Refusing) else None
+        if refused is not None:
+            self._need_dead_letters(config)
+        return replace(step, query=query, reads=reads, columns=columns, refused=refused)
+
+    def _need_dead_letters(self, config: TransformConfig) -> None:
+        """Raise ConfigError where rows would be set aside but no number of them is allowed."""
+        if not self._config.reject_limit.enabled:
+            message = f"{config.type} sets rows aside, but the pipeline has no 'dead_letters' to say how many may be"
+            raise ConfigError(Problem("needs-dead-letters", message, (), 'add "dead_letters": {"max_share": 0.01}'))
 
     def _arrow_step(self, step: Step, component: ArrowTransform, relation: Relation) -> Step:
         columns = self._binder.through(component, relation.name) if self._binder is not None else None
