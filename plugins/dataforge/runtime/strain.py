@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataforge.components import sql
-from dataforge.components.base import CheckConfig, CheckQueries, Columns, Relation, Scope
+from dataforge.components.base import CheckConfig, CheckQueries, Columns, Relation, Scope, Sifting
 from dataforge.components.database import quote_identifier
 from dataforge.components.registry import CHECKS
 from dataforge.errors import bounded
@@ -73,12 +73,16 @@ def strain(
     pipeline of the plan's first step. Errors of steps that look at many rows come out as they always do.
     """
     strainers = {step.index: found for step in plan.steps if (found := _strainer(con, plan, step, first)) is not None}
-    looked_at = {*strainers, *(step.index for step in plan.steps if step.refused is not None)}
+    looked_at = {*strainers, *(step.index for step in plan.steps if step.refused is not None or _sifts(step))}
     parts: list[Path] = []
     needed = _needed(plan)
     for index in range(max(looked_at, default=-1) + 1):
         step = plan.steps[index]
         if step.name not in needed:
+            continue
+        if _sifts(step):
+            plan, written = _sifted(con, plan, step, folder, scratch, first)
+            parts += written
             continue
         parts += _write_refused(con, plan, step, folder, first)
         strainer = strainers.get(index)
@@ -93,6 +97,64 @@ def strain(
         steps = [replace(one, query=strainer.query) if one.index == index else one for one in plan.steps]
         plan = replace(plan, steps=tuple(steps))
     return plan, parts
+
+
+def _sifts(step: Step) -> bool:
+    return isinstance(step.component, Sifting) and step.component.sifts
+
+
+def _sifted(
+    con: duckdb.DuckDBPyConnection, plan: Plan, step: Step, folder: Path, scratch: Path, first: int
+) -> tuple[Plan, list[Path]]:
+    """Compute a step in Python once, without the rows that it sets aside; return the plan that reads the result."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from dataforge.runtime.engines.duckdb_ import ready, run, transformed, view_parquet, with_json
+
+    assert step.component is not None
+    before = step.reads[0]
+    columns = dict(plan.columns_of(before) or {})
+    source = with_json(run(con, replace(plan, result=before, columns=columns)), columns)
+    component = ready(step.component, plan, step.index)
+    assert isinstance(component, Sifting)
+    aside, taken = scratch / f"{step.name}-aside.parquet", scratch / f"{step.name}.parquet"
+    told = f"transforms/{first + step.index} ({step.type}): "
+    with_reason = source.schema.append(pa.field(_REASON, pa.string()))
+    with pq.ParquetWriter(aside, with_reason) as bad:
+
+        def sound() -> Iterator[pa.RecordBatch]:
+            for batch in source:
+                reasons = component.reasons(batch)
+                if reasons.null_count < len(reasons):
+                    said = pa.array([f"{told}{reason}" for reason in reasons.drop_null().to_pylist()], pa.string())
+                    rows = batch.filter(reasons.is_valid())
+                    bad.write_batch(pa.RecordBatch.from_arrays([*rows.columns, said], schema=with_reason))
+                    batch = batch.filter(reasons.is_null())
+                yield batch
+
+        stream = transformed(component, step.index, plan, pa.RecordBatchReader.from_batches(source.schema, sound()))
+        with pq.ParquetWriter(taken, stream.schema) as good:
+            for batch in stream:
+                good.write_batch(batch)
+    view_parquet(con, step.name, [taken])
+    kept = replace(step, query=None, component=None, reads=())
+    plan = replace(plan, steps=tuple(kept if one.index == step.index else one for one in plan.steps))
+    if not pq.read_metadata(aside).num_rows:
+        return plan, []
+    view_parquet(con, _REFUSED, [aside])
+    part = rejects.next_part(folder)
+    rejects.write_rows(
+        con,
+        part,
+        f"SELECT * FROM {quote_identifier(_REFUSED)}",
+        columns,
+        stage="transform",
+        reason=quote_identifier(_REASON),
+        source=before,
+        step=first + step.index,
+    )
+    return plan, [part]
 
 
 def _write_refused(con: duckdb.DuckDBPyConnection, plan: Plan, step: Step, folder: Path, first: int) -> list[Path]:
