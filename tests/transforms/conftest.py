@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from dataforge.components.base import Columns, DestinationConfig, RunValues, SourceConfig
+from dataforge.components.delivery import Reject
 from dataforge.components.registry import CHECKS, TRANSFORMS
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, Problem
+from dataforge.runtime import extract, rejects
+from dataforge.runtime import transform as transforming
 from dataforge.runtime.compile import compile
+from dataforge.runtime.context import local
 from dataforge.runtime.engines.duckdb_ import connect, run
+from dataforge.runtime.staging import Manifest, Staging
+from dataforge.settings import get_settings
 
 ORDERS = """
     SELECT * FROM (VALUES
@@ -106,6 +114,26 @@ def problems_of(
     with pytest.raises(ConfigError) as caught:
         compile(pipeline(*steps, sources=known, **more), known)
     return list(caught.value.problems)
+
+
+@pytest.fixture
+def configs(home: Path) -> Path:
+    """An empty configs folder, which sources read from."""
+    folder = home / "configs"
+    folder.mkdir(parents=True)
+    get_settings.cache_clear()
+    return folder
+
+
+def made(config: PipelineConfig, **changes: Any) -> tuple[list[dict[str, Any]], list[Reject]]:
+    """Run extract and transform; return the rows and the rejects that a load would get."""
+    context = replace(local(config, {}), **changes)
+    manifests = {name: extract.run(config, name, context) for name in config.inputs}
+    manifest = Manifest.from_json(transforming.run(config, manifests, context))
+    staging = Staging.open(context.settings, context.connection)
+    with context.scratch() as scratch:
+        rows = [row for path in staging.fetch(manifest, scratch) for row in pq.read_table(path).to_pylist()]
+        return rows, list(rejects.read(staging.fetch_rejects(manifest, scratch)))
 
 
 RUN = RunValues(

@@ -347,17 +347,107 @@ class Transform(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Refused:
+    """The rows of its input that a SQL transform sets aside: `broken` is true for them, over that relation's columns.
+
+    It may hold subqueries over other relations of the scope. `says` is what is wrong with such a row, `column` the one
+    column at fault, if it is one. What `apply` returns leaves these rows out by itself.
+    """
+
+    broken: exp.Expr
+    says: str
+    column: str = ""
+
+
+@runtime_checkable
+class Refusing(Protocol):
+    """A SQL transform that can set rows aside as dead letters."""
+
+    def refused(self, relation: Relation, scope: Scope) -> Refused | None:
+        """Return which rows of `relation` are set aside; None when the config asks for none to be."""
+        ...
+
+
 class ArrowTransform(Protocol):
-    """A transform in Python, from an installed package; it takes and gives Arrow batches as they stream by."""
+    """A transform in Python; it takes and gives Arrow batches as they stream by.
+
+    Columns of type JSON come as `arrow.json` over text, and what is given as such is JSON again.
+    """
 
     def __init__(self, config: Any) -> None: ...
 
     def schema(self, schema: pa.Schema) -> pa.Schema:
-        """Return the schema of the batches that `apply_batches` yields for input of `schema`."""
+        """Return the schema of the batches that `apply_batches` yields for input of `schema`.
+
+        Raise ConfigError with paths relative to this transform's config where that can't be its input.
+        """
         ...
 
     def apply_batches(self, batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         """Yield transformed batches."""
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request to a language model: what to do, and with which text. The answer follows the JSON Schema.
+
+    Questions of one `request_id` share one budget; `model` is `model`, or `connection/model`, or None for the
+    deployment's own; `actor` is whom the use is counted for.
+    """
+
+    instructions: str
+    text: str
+    schema: Mapping[str, JsonValue]
+    request_id: str
+    max_tokens: int = 1_024
+    model: str | None = None
+    actor: str = ""
+
+
+Ask = Callable[[Question], JsonValue]
+"""Puts a question to a language model and returns the JSON of its answer, None for one that is no such JSON.
+
+It raises a GatewayError where there is no answer.
+"""
+
+
+@dataclass(frozen=True)
+class TransformContext:
+    """What a transform in Python may use while it runs.
+
+    `connection` looks an Airflow connection up by id; `ask` reaches a language model, None where there is none;
+    `sample` is the number of rows that a preview shows, None in a run; `actor` and `run_id` are those of the run.
+    """
+
+    connection: Callable[[str], Connection]
+    ask: Ask | None = None
+    sample: int | None = None
+    actor: str = ""
+    run_id: str = ""
+
+
+@runtime_checkable
+class Contextual(Protocol):
+    """An Arrow transform that needs more than its config and its batches: a connection, a language model."""
+
+    def using(self, context: TransformContext) -> ArrowTransform:
+        """Return the transform that runs, with what it needs of the context; called once for each stream."""
+        ...
+
+
+@runtime_checkable
+class Sifting(Protocol):
+    """An Arrow transform that can set rows aside as dead letters."""
+
+    @property
+    def sifts(self) -> bool:
+        """Whether the config asks for that."""
+        ...
+
+    def reasons(self, batch: pa.RecordBatch) -> pa.Array[Any]:
+        """Return for each row in words why it is set aside, null for one that `apply_batches` is to get."""
         ...
 
 

@@ -91,6 +91,7 @@ CODES: dict[str, str] = {
     "type-mismatch": "A type does not fit where it is used.",
     "unfit-column": "The column's type does not fit the destination's column.",
     "unknown-column": "No column of this name is there.",
+    "unknown-fields": "The fields of a JSON value can't be known before it is read; the step has to name them.",
     "unknown-component": "No component of this type is installed.",
     "unknown-connection": "Airflow has no connection of this id.",
     "unknown-function": "The SQL calls a function that is not allowed.",

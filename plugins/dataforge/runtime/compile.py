@@ -2,8 +2,8 @@
 
 Every step is checked against the columns before it: their names always when they are known, their types too when the
 types of all inputs are known. Types come from DuckDB's own binder, over empty tables, so that what passes here is what
-the engine will accept; without known types DuckDB isn't even imported. A third party's Arrow transform cuts the chain:
-the plan then has several segments, in the order in which they run.
+the engine will accept; without known types DuckDB isn't even imported. A transform in Python cuts the chain: the
+plan then has several segments, in the order in which they run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from dataforge.components import sql
-from dataforge.components.base import ArrowTransform, Columns, Relation, RunValues, Scope, TransformConfig
+from dataforge.components.base import (
+    ArrowTransform,
+    Columns,
+    Refused,
+    Refusing,
+    Relation,
+    RunValues,
+    Scope,
+    Sifting,
+    TransformConfig,
+    TransformContext,
+)
 from dataforge.components.registry import CHECKS, TRANSFORMS
 from dataforge.components.wide_decimals import held_schema
 from dataforge.config.pipeline import PipelineConfig
@@ -25,6 +36,7 @@ from dataforge.runtime.values import resolve
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
     from sqlglot import exp
 
 Path = tuple[str | int, ...]
@@ -35,6 +47,7 @@ class Step:
     """One transform of a plan. `columns` is None when they are not known; a type of "" is one that is not known.
 
     `query` reads the relations named in `reads`; an Arrow step has no query but a `component`, and reads one relation.
+    `refused` are the rows of the first relation that the step sets aside.
     """
 
     index: int
@@ -44,6 +57,7 @@ class Step:
     reads: tuple[str, ...]
     query: exp.Query | None = field(default=None, repr=False)
     component: ArrowTransform | None = field(default=None, repr=False)
+    refused: Refused | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,8 @@ class Plan:
     steps: tuple[Step, ...]
     result: str
     columns: Columns | None
+    context: TransformContext | None = field(default=None, repr=False)
+    """What transforms in Python may use; None where nothing is run."""
 
     @property
     def is_bound(self) -> bool:
@@ -129,7 +145,7 @@ class Plan:
 
     def bind(self, inputs: Mapping[str, Columns]) -> Plan:
         """Return this plan compiled again for inputs whose columns are known now."""
-        bound = compile(self.config, inputs, self.values)
+        bound = compile(self.config, inputs, self.values, self.context)
         step = self._step(self.result)
         if step is not None:
             return bound.upto(step.index)
@@ -172,13 +188,19 @@ class Plan:
         return SqlSegment(query, tuple(reads) if steps else (name,), tuple(step.index for step in steps))
 
 
-def compile(config: PipelineConfig, inputs: Mapping[str, Columns | None], values: RunValues | None = None) -> Plan:
+def compile(
+    config: PipelineConfig,
+    inputs: Mapping[str, Columns | None],
+    values: RunValues | None = None,
+    context: TransformContext | None = None,
+) -> Plan:
     """Return the plan of a pipeline's transforms, its checks checked too.
 
-    `inputs` are the columns of the sources by name, None where they are not known. ConfigError holds the problems of
-    all steps, paths from the root of the config; a step after a broken one is checked as far as it can be.
+    `inputs` are the columns of the sources by name, None where they are not known; `context` is what transforms in
+    Python may use when the plan is run. ConfigError holds the problems of all steps, paths from the root of the config;
+    a step after a broken one is checked as far as it can be.
     """
-    return _Compiler(config, inputs, values).compile()
+    return replace(_Compiler(config, inputs, values).compile(), context=context)
 
 
 def scope(config: PipelineConfig, values: RunValues | None, relations: Mapping[str, Relation] | None = None) -> Scope:
@@ -257,7 +279,7 @@ class _Compiler:
     def _step(self, step: Step, config: TransformConfig, relation: Relation) -> Step:
         component = TRANSFORMS.build(config if self._values is None else resolve(config, self._values))
         if hasattr(component, "apply_batches"):
-            return self._arrow_step(step, cast("ArrowTransform", component), relation)
+            return self._arrow_step(step, cast("ArrowTransform", component), config, relation)
         query = component.apply(relation, self._scope())
         reads = _reads(query, {*self._inputs, *(f.name for f in self._relations.values()), relation.name})
         relations = {known.name: known for known in (*self._relations.values(), relation)}
@@ -268,9 +290,20 @@ class _Compiler:
         else:
             columns = output_columns(query, relations)
         _refuse_repeats(columns)
-        return replace(step, query=query, reads=reads, columns=columns)
+        refused = component.refused(relation, self._scope()) if isinstance(component, Refusing) else None
+        if refused is not None:
+            self._need_dead_letters(config)
+        return replace(step, query=query, reads=reads, columns=columns, refused=refused)
 
-    def _arrow_step(self, step: Step, component: ArrowTransform, relation: Relation) -> Step:
+    def _need_dead_letters(self, config: TransformConfig) -> None:
+        """Raise ConfigError where rows would be set aside but no number of them is allowed."""
+        if not self._config.reject_limit.enabled:
+            message = f"{config.type} sets rows aside, but the pipeline has no 'dead_letters' to say how many may be"
+            raise ConfigError(Problem("needs-dead-letters", message, (), 'add "dead_letters": {"max_share": 0.01}'))
+
+    def _arrow_step(self, step: Step, component: ArrowTransform, config: TransformConfig, relation: Relation) -> Step:
+        if isinstance(component, Sifting) and component.sifts:
+            self._need_dead_letters(config)
         columns = self._binder.through(component, relation.name) if self._binder is not None else None
         return replace(step, component=component, columns=columns)
 
@@ -598,7 +631,8 @@ class _Binder:
     def through(self, component: ArrowTransform, name: str) -> Columns | None:
         """Return the columns that a transform in Python gives for the table `name`."""
         source = self._connection.table(sql.identifier(name).sql(sql.DIALECT))
-        schema = held_schema(component.schema(read_arrow(source, 1).schema))
+        given = mark_json(read_arrow(source, 1).schema, dict(zip(source.columns, map(str, source.types), strict=True)))
+        schema = held_schema(component.schema(given))
         self._connection.register("arrow_result", schema.empty_table())
         try:
             return self._describe_text('SELECT * FROM "arrow_result"')
@@ -687,6 +721,14 @@ def engine_problem(error: Exception, columns: list[str]) -> Problem:
     first = text.split("\n")[0].rstrip("!. ")
     code = "type-mismatch" if re.search(r"(?i)\b(cast|type)\b", first) else "invalid-sql"
     return Problem(code, bounded(first[:1].lower() + first[1:] if first[1:2].islower() else first, 500))
+
+
+def mark_json(schema: pa.Schema, columns: Columns) -> pa.Schema:
+    """Return the schema of what the engine gives with its columns of type JSON as `arrow.json`, not as mere text."""
+    import pyarrow as pa
+
+    json_ = {name for name, type_ in columns.items() if type_ == "JSON"}
+    return pa.schema([one.with_type(pa.json_(pa.string())) if one.name in json_ else one for one in schema])
 
 
 def read_arrow(relation: duckdb.DuckDBPyRelation, rows: int) -> Any:

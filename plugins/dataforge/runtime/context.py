@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dataforge.components.base import Connection, JsonValue, RunValues
+from dataforge.components.base import Ask, Connection, JsonValue, RunValues, TransformContext
 from dataforge.components.scratch import claimed
 from dataforge.config.pipeline import PipelineConfig, check_param
 from dataforge.errors import ConfigError, Problem
@@ -36,10 +36,15 @@ class TaskContext:
     dry_run: bool = False
     scoped: bool = False
     actor: str = ""
+    ask: Ask | None = None
 
     def run_key(self, target: str) -> str:
         """Return the identity of this run's rows in `target`: the same for every attempt and every later clear."""
         return hashlib.sha256("\n".join((self.dag_id, self.run_id, target)).encode()).hexdigest()[:16]
+
+    def for_transforms(self, sample: int | None = None) -> TransformContext:
+        """Return what transforms in Python may use; `sample` is the number of rows that a preview shows."""
+        return TransformContext(self.connection, self.ask, sample, self.actor, self.run_id)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -57,7 +57,8 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
             checked: list[CheckResult] = []
 
             def stream() -> list[LoadReport]:
-                plan = compile(config, {name: view.columns for name, view in views.items()}, context.values)
+                columns = {name: view.columns for name, view in views.items()}
+                plan = compile(config, columns, context.values, context.for_transforms())
                 if reads_twice(plan):
                     for name, view in views.items():
                         if view.once:

@@ -68,7 +68,7 @@ def run(config: PipelineConfig, context: TaskContext, rows: int = 10) -> Preview
                 for name, view in views.items()
             }
             columns = {name: view.columns for name, view in kept.items()}
-            plan = compile(config, columns, context.values)
+            plan = compile(config, columns, context.values, context.for_transforms(rows))
             if config.reject_limit.enabled:
                 # what a run sets aside is left out here too; how much of it there may be is said of whole sources
                 plan, _ = strain(con, plan, sample, sample)

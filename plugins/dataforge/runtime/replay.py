@@ -219,7 +219,7 @@ def _through(
     columns, parts = _typed(config, con, group, folder)
     rest = _rest(config, group)
     try:
-        plan = compile(rest, {group.source: columns}, context.values)
+        plan = compile(rest, {group.source: columns}, context.values, context.for_transforms())
     except ConfigError as error:
         raise TerminalError(f"the rest of the pipeline can't take the records of {group.source!r}: {error}") from None
     _refuse_many(plan, group.start)

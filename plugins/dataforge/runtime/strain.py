@@ -2,6 +2,7 @@
 
 A step that looks at each row alone (`SELECT expressions FROM relation [WHERE condition]`, with no aggregate, window,
 join or subquery) is strained: a row for which an expression can't be computed is a reject, as it was before the step.
+So are rows that a step itself refuses (`components.base.Refusing`), such as a lookup's without a partner.
 The engine tells such rows by itself: `TRY({'v': expression}) IS NULL` is true exactly where the expression raises,
 also where its value may be null. Whatever else a pipeline does runs as always, once: results that strained steps
 read are kept, so that every pass over them sees the same rows.
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataforge.components import sql
-from dataforge.components.base import CheckConfig, CheckQueries, Columns, Relation, Scope
+from dataforge.components.base import CheckConfig, CheckQueries, Columns, Relation, Scope, Sifting
 from dataforge.components.database import quote_identifier
 from dataforge.components.registry import CHECKS
 from dataforge.errors import bounded
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _REASON = "dataforge reason"
 _COLUMN = "dataforge column"
+_REFUSED = "dataforge refused"
 
 
 @dataclass(frozen=True)
@@ -71,39 +73,130 @@ def strain(
     pipeline of the plan's first step. Errors of steps that look at many rows come out as they always do.
     """
     strainers = {step.index: found for step in plan.steps if (found := _strainer(con, plan, step, first)) is not None}
+    looked_at = {*strainers, *(step.index for step in plan.steps if step.refused is not None or _sifts(step))}
     parts: list[Path] = []
     needed = _needed(plan)
-    for index in range(max(strainers, default=-1) + 1):
+    for index in range(max(looked_at, default=-1) + 1):
         step = plan.steps[index]
         if step.name not in needed:
             continue
+        if _sifts(step):
+            plan, written = _sifted(con, plan, step, folder, scratch, first)
+            parts += written
+            continue
+        parts += _write_refused(con, plan, step, folder, first)
         strainer = strainers.get(index)
         if strainer is None:
-            if not _is_single(step.query) and any(step.name in _below(plan, plan.steps[later]) for later in strainers):
+            if not _is_single(step.query) and any(step.name in _below(plan, plan.steps[later]) for later in looked_at):
                 plan = _kept(con, plan, step, scratch)
             continue
         base = plan.over(step.reads[0])
         base.set("from_", strainer.query.args["from_"].copy())
         base.where(strainer.bad, copy=False)
-        if _count(con, base, plan):
-            columns = dict(plan.columns_of(step.reads[0]) or {})
-            base.select(sql.aliased(strainer.reason, _REASON), sql.aliased(strainer.column, _COLUMN), copy=False)
-            part = rejects.next_part(folder)
-            rejects.write_rows(
-                con,
-                part,
-                base.sql(sql.DIALECT),
-                columns,
-                stage="transform",
-                reason=quote_identifier(_REASON),
-                column=quote_identifier(_COLUMN),
-                source=step.reads[0],
-                step=first + index,
-            )
-            parts.append(part)
+        parts += _write_aside(con, plan, step, base, (strainer.reason, strainer.column), folder, first)
         steps = [replace(one, query=strainer.query) if one.index == index else one for one in plan.steps]
         plan = replace(plan, steps=tuple(steps))
     return plan, parts
+
+
+def _sifts(step: Step) -> bool:
+    return isinstance(step.component, Sifting) and step.component.sifts
+
+
+def _sifted(
+    con: duckdb.DuckDBPyConnection, plan: Plan, step: Step, folder: Path, scratch: Path, first: int
+) -> tuple[Plan, list[Path]]:
+    """Compute a step in Python once, without the rows that it sets aside; return the plan that reads the result."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from dataforge.runtime.engines.duckdb_ import ready, run, transformed, view_parquet, with_json
+
+    assert step.component is not None
+    before = step.reads[0]
+    columns = dict(plan.columns_of(before) or {})
+    source = with_json(run(con, replace(plan, result=before, columns=columns)), columns)
+    component = ready(step.component, plan, step.index)
+    assert isinstance(component, Sifting)
+    aside, taken = scratch / f"{step.name}-aside.parquet", scratch / f"{step.name}.parquet"
+    told = f"transforms/{first + step.index} ({step.type}): "
+    with_reason = source.schema.append(pa.field(_REASON, pa.string()))
+    with pq.ParquetWriter(aside, with_reason) as bad:
+
+        def sound() -> Iterator[pa.RecordBatch]:
+            for batch in source:
+                reasons = component.reasons(batch)
+                if reasons.null_count < len(reasons):
+                    said = pa.array([f"{told}{reason}" for reason in reasons.drop_null().to_pylist()], pa.string())
+                    rows = batch.filter(reasons.is_valid())
+                    bad.write_batch(pa.RecordBatch.from_arrays([*rows.columns, said], schema=with_reason))
+                    batch = batch.filter(reasons.is_null())
+                yield batch
+
+        stream = transformed(component, step.index, plan, pa.RecordBatchReader.from_batches(source.schema, sound()))
+        with pq.ParquetWriter(taken, stream.schema) as good:
+            for batch in stream:
+                good.write_batch(batch)
+    view_parquet(con, step.name, [taken])
+    kept = replace(step, query=None, component=None, reads=())
+    plan = replace(plan, steps=tuple(kept if one.index == step.index else one for one in plan.steps))
+    if not pq.read_metadata(aside).num_rows:
+        return plan, []
+    view_parquet(con, _REFUSED, [aside])
+    part = rejects.next_part(folder)
+    rejects.write_rows(
+        con,
+        part,
+        f"SELECT * FROM {quote_identifier(_REFUSED)}",
+        columns,
+        stage="transform",
+        reason=quote_identifier(_REASON),
+        source=before,
+        step=first + step.index,
+    )
+    return plan, [part]
+
+
+def _write_refused(con: duckdb.DuckDBPyConnection, plan: Plan, step: Step, folder: Path, first: int) -> list[Path]:
+    """Write the rows that a step itself says it sets aside; return the part, if there are any."""
+    if step.refused is None:
+        return []
+    query = sql.select(Relation(step.reads[0]), sql.star()).where(step.refused.broken.copy(), copy=False)
+    probe = replace(step, name=_REFUSED, query=query, refused=None)
+    base = replace(plan, steps=(*plan.steps[: step.index], probe)).over(_REFUSED)
+    told = sql.literal(f"transforms/{first + step.index} ({step.type}): {step.refused.says}")
+    return _write_aside(con, plan, step, base, (told, sql.literal(step.refused.column)), folder, first)
+
+
+def _write_aside(
+    con: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    step: Step,
+    rows: exp.Select,
+    said: tuple[exp.Expr, exp.Expr],
+    folder: Path,
+    first: int,
+) -> list[Path]:
+    """Write the rows of a query over what a step reads as a reject part, if there are any; return it.
+
+    `said` are reason and column at fault as SQL over the query.
+    """
+    if not _count(con, rows, plan):
+        return []
+    part, reason, column = rejects.next_part(folder), *said
+    rows.select(sql.aliased(reason, _REASON), sql.aliased(column, _COLUMN), copy=False)
+    rejects.write_rows(
+        con,
+        part,
+        rows.sql(sql.DIALECT),
+        dict(plan.columns_of(step.reads[0]) or {}),
+        stage="transform",
+        reason=quote_identifier(_REASON),
+        column=quote_identifier(_COLUMN),
+        source=step.reads[0],
+        step=first + step.index,
+    )
+    return [part]
 
 
 def _needed(plan: Plan) -> set[str]:

@@ -57,7 +57,7 @@ def run(
         recipe = recipes.name_of(config, columns)
         made = _by_recipe(config, con, recipe, folder)
         if made is None:
-            plan = compile(config, columns, context.values)
+            plan = compile(config, columns, context.values, context.for_transforms())
             made = make(config, con, plan, folder, scratch, context, rows_read, aside)
             if not context.dry_run:
                 _keep_recipe(config, con, recipe, plan)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dataforge.components import sql
-from dataforge.components.base import Columns
+from dataforge.components.base import ArrowTransform, Columns, Contextual
 from dataforge.components.database import quote_identifier, quote_literal, writing_config
 from dataforge.components.wide_decimals import held_batch, held_schema
 from dataforge.errors import DataForgeError, TerminalError, TransientError, bounded
-from dataforge.runtime.compile import ArrowSegment, Plan, SqlSegment, read_arrow
+from dataforge.runtime.compile import ArrowSegment, Plan, SqlSegment, mark_json, read_arrow
 
 if TYPE_CHECKING:
     import duckdb
@@ -207,7 +207,8 @@ def _until_last(
             query = segment.query
             continue
         assert query is not None
-        stream = _transformed(segment, plan, _stream(where, query, plan, batch_rows))
+        component = ready(segment.component, plan, segment.step)
+        stream = transformed(component, segment.step, plan, _stream(where, query, plan, batch_rows))
         if position == len(segments) - 1:
             return where, None, stream, handed
         if _is_read_once(segment.name, segments[position + 1 :]):
@@ -250,20 +251,49 @@ def _stream(
     return reader
 
 
-def _transformed(segment: ArrowSegment, plan: Plan, stream: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    """The stream behind a transform in Python, held to the schema that the transform promised."""
+def ready(component: ArrowTransform, plan: Plan, step: int) -> ArrowTransform:
+    """Return a transform in Python with what it needs of the run's context."""
+    if not isinstance(component, Contextual):
+        return component
+    if plan.context is None:
+        raise TerminalError(f"{_place(plan, step)} needs a run: its connection or its language model")
+    return component.using(plan.context)
+
+
+def transformed(component: ArrowTransform, step: int, plan: Plan, stream: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """Return the stream behind a ready transform in Python, held to the schema that the transform promised."""
     import pyarrow as pa
 
-    schema = segment.component.schema(stream.schema)
+    stream = with_json(stream, plan.columns_of(plan.steps[step].reads[0]) or {})
+    schema = component.schema(stream.schema)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in segment.component.apply_batches(stream):
+        for batch in component.apply_batches(stream):
             if batch.schema.names != schema.names or batch.schema.types != schema.types:
                 raise TerminalError(
-                    f"{_place(plan, segment.step)} gave the columns {_fields(batch.schema)}, "
+                    f"{_place(plan, step)} gave the columns {_fields(batch.schema)}, "
                     f"but its schema() promised {_fields(schema)}"
                 )
             yield batch
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def with_json(stream: pa.RecordBatchReader, columns: Columns) -> pa.RecordBatchReader:
+    """Return the stream of a relation of these columns with JSON marked as such, which the engine gives as text."""
+    import pyarrow as pa
+
+    schema = mark_json(stream.schema, columns)
+    if schema == stream.schema:
+        return stream
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in stream:
+            marked = [
+                pa.ExtensionArray.from_storage(field.type, column) if field.type != column.type else column
+                for field, column in zip(schema, batch.columns, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(marked, schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
 
