@@ -7,11 +7,13 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dataforge.components.base import Connection
+from dataforge.components.dbapi import PyMySql, provided
 from dataforge.components.lifeline import bounded_call
 from dataforge.errors import ConfigError, DataForgeError, TerminalError, TransientError, bounded
 from dataforge.runtime.advice import advice_on_connection
@@ -78,7 +80,7 @@ class _Late(TransientError):
 
 
 def _look(connection: Connection) -> Found:
-    ways: dict[str, Callable[[Connection], Found]] = {"postgres": _postgres, "http": _http, "aws": _s3}
+    ways: dict[str, Callable[[Connection], Found]] = {"postgres": _postgres, "http": _http, "aws": _s3, "mysql": _mysql}
     if connection.type in MODELS:
         return "unknown", "language models are asked by the API server, not by tasks; the list of models tells of them"
     return ways.get(connection.type, _by_hook)(connection)
@@ -116,6 +118,20 @@ def _http(connection: Connection) -> Found:
         finally:
             client.close()
     return "ok", f"the server answered {status}"
+
+
+def _mysql(connection: Connection) -> Found:
+    if provided("mysql"):
+        return _by_hook(connection)
+    import pymysql  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+    try:
+        with closing(PyMySql(connection).get_conn()) as con, con.cursor() as cursor:
+            cursor.execute("select version()")
+            (version,) = cursor.fetchone()
+    except pymysql.Error as error:
+        raise TerminalError(str(error)) from None
+    return "ok", f"MySQL {version} answered"
 
 
 def _s3(connection: Connection) -> Found:
