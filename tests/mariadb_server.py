@@ -1,4 +1,4 @@
-"""A real MariaDB (or MySQL) server for tests: the system's own program, in a folder of its own, as an ordinary user."""
+"""A real MariaDB (or MySQL) server for tests: the system's own program, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -53,13 +53,9 @@ def running() -> Iterator[Server]:
     pytest.importorskip("pymysql")
     found = program()
     if found is None:
-        pytest.skip(
-            "there is no MariaDB server: on Debian, apt-get install mariadb-server-core"
-        )
+        pytest.skip("there is no MariaDB server: on Debian, apt-get install mariadb-server-core")
     folder = Path(tempfile.mkdtemp(prefix="df-maria-"))  # a socket's path is limited to 107 characters
-    user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    if os.geteuid() == 0:  # the server refuses to run as root
-        shutil.chown(folder, user)
+    user = pwd.getpwuid(os.geteuid()).pw_name  # named, since the server refuses to run as root by accident
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = [
@@ -68,8 +64,6 @@ def running() -> Iterator[Server]:
     ]  # fmt: skip
     try:
         (folder / "data").mkdir()
-        if os.geteuid() == 0:
-            shutil.chown(folder / "data", user)
         with (folder / "log").open("wb") as log:
             # the system tables, as mariadb-install-db makes them
             share = Path("/usr/share/mysql")
