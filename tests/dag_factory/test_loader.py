@@ -107,9 +107,9 @@ def test_where_nothing_can_be_remembered_all_is_read_anew(
     assert ids(load()) == {"a"}
 
 
-def test_the_maintenance_dag_sweeps_and_reconciles_once_a_day() -> None:
+def test_the_maintenance_dag_sweeps_reconciles_and_checks_connections_once_a_day() -> None:
     dags = run("dataforge_maintenance.py")
     assert set(dags) == {"dataforge_maintenance", "dataforge_errands"}
     dag = dags["dataforge_maintenance"]
-    assert [task.task_id for task in dag.tasks] == ["sweep_staging", "reconcile"]
+    assert [task.task_id for task in dag.tasks] == ["sweep_staging", "reconcile", "check_connections"]
     assert dag.timetable.can_be_scheduled

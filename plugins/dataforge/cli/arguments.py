@@ -83,6 +83,15 @@ def build_parser() -> argparse.ArgumentParser:
     pools.add_argument("--create", action="store_true", help="make those that are missing, in Airflow's database")
     _format(pools)
 
+    connections = _command(
+        commands, "connections", "connections", "show which Airflow connections work, and when each last did",
+        function="show",
+    )  # fmt: skip
+    connections.add_argument(
+        "--check", nargs="*", metavar="ID", help="check these first; without an ID all that configs name"
+    )
+    _format(connections)
+
     doctor = _command(commands, "environment", "doctor", "check this installation and the connections configs name")
     _format(doctor)
     return parser

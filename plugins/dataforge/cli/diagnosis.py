@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from dataforge.errors import ConfigError, DataForgeError
+from dataforge.errors import DataForgeError
 from dataforge.settings import config_option, get_settings
 
 
@@ -110,33 +110,13 @@ def _engine() -> Iterator[Diagnosis]:
 
 
 def _connections() -> Iterator[Diagnosis]:
-    from dataforge.config.files import read_folder
-    from dataforge.runtime.connections import lookup
+    from dataforge.dag_factory.health import check_connections, named_connections
 
-    folder = get_settings().configs_folder
-    if not folder.is_dir():
-        return
-    pipelines = [loaded for file in read_folder(folder).files for loaded in file.pipelines]
-    named: dict[str, list[str]] = {}
-    for loaded in pipelines:
-        config = loaded.config
-        for component in (*config.inputs.values(), *config.outputs):
-            connection = getattr(component, "connection", None)
-            if connection:
-                named.setdefault(connection, []).append(config.dag_id)
-    for connection, users in sorted(named.items()):
-        try:
-            found = lookup(connection)
-            yield Diagnosis(f"connection {connection}", "ok", f"type {found.type}, used by {', '.join(users)}")
-        except ConfigError as error:
-            problem = error.problems[0]
-            yield Diagnosis(
-                f"connection {connection}",
-                "warning",
-                f"{problem.message} (used by {', '.join(users)}); {problem.suggestion}",
-            )
-        except DataForgeError as error:
-            yield Diagnosis(f"connection {connection}", "warning", f"{error} (used by {', '.join(users)})")
+    named = named_connections()
+    for name, found in check_connections(named).items():
+        told = ". ".join(filter(None, (found["message"].rstrip("."), found["advice"])))
+        state: Literal["ok", "warning"] = "warning" if found["state"] == "failed" else "ok"
+        yield Diagnosis(f"connection {name}", state, f"{told} (used by {', '.join(named[name])})")
 
 
 def _pickup() -> Iterator[Diagnosis]:

@@ -4,8 +4,10 @@ errors mean.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 from dataforge.components import retry
@@ -42,23 +44,17 @@ def connect(
     limit: timedelta | None,
     log: Callable[..., None],
     prepare: Callable[[Any, Any], None],
+    *,
+    files: bool = False,
 ) -> Lined[Any]:
     """Return a DB-API connection through the connection's Airflow hook; `prepare` gets hook and connection first.
 
-    `limit` bounds all calls together. ServerAway, TransientError or TerminalError when there is none to be had.
+    `limit` bounds all calls together. With `files` MySQL's driver may send files, for LOAD DATA LOCAL. ServerAway,
+    TransientError or TerminalError when there is none to be had.
     """
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
-    from airflow.sdk import BaseHook
-
-    try:
-        hook = BaseHook.get_hook(connection.id)
-    except Exception as error:  # noqa: BLE001 each driver has errors of its own
-        raise TerminalError(
-            f"connection {connection.id!r} of type {connection.type!r} has no usable hook: "
-            f"{without_secrets(str(error), connection)}"
-        ) from None
-    if not isinstance(hook, DbApiHook):
-        raise TerminalError(f"connection {connection.id!r} of type {connection.type!r} is no database")
+    hook = _hook(connection)
+    if files:
+        hook.local_infile = True
 
     def once() -> Lined[Any]:
         try:
@@ -72,6 +68,65 @@ def connect(
         return made
 
     return retry.connecting(once, connection.id, log)
+
+
+def _hook(connection: Connection) -> Any:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.sdk import BaseHook
+
+    if connection.type == "mysql" and not provided("mysql") and find_spec("pymysql") is not None:
+        return PyMySql(connection)
+    try:
+        hook = BaseHook.get_hook(connection.id)
+    except Exception as error:  # noqa: BLE001 each driver has errors of its own
+        raise TerminalError(
+            f"connection {connection.id!r} of type {connection.type!r} has no usable hook: "
+            f"{without_secrets(str(error), connection)}"
+        ) from None
+    if not isinstance(hook, DbApiHook):
+        raise TerminalError(f"connection {connection.id!r} of type {connection.type!r} is no database")
+    return hook
+
+
+def provided(name: str) -> bool:
+    """Whether Airflow's provider of that name is installed."""
+    try:
+        return find_spec(f"airflow.providers.{name}") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+class PyMySql:
+    """What Airflow's MySQL hook does, by PyMySQL, where its package, which needs a compiler, is not installed."""
+
+    supports_autocommit = True
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.local_infile = False
+
+    def get_conn(self) -> Any:
+        """Return a new connection."""
+        import pymysql  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+        extra = self.connection.extra
+        tls = extra.get("ssl")
+        return pymysql.connect(
+            host=self.connection.host or "localhost",
+            port=self.connection.port or 3306,
+            user=self.connection.login or None,
+            password=self.connection.password,
+            database=self.connection.schema or None,
+            unix_socket=extra.get("unix_socket"),
+            charset=str(extra.get("charset") or "utf8mb4"),
+            ssl=json.loads(tls) if isinstance(tls, str) and tls else tls or None,
+            connect_timeout=10,
+            local_infile=self.local_infile,
+        )
+
+    def set_autocommit(self, con: Any, autocommit: bool) -> None:
+        """Set autocommit."""
+        con.autocommit(autocommit)
 
 
 def driver_of(con: Any) -> str:

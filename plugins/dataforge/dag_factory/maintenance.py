@@ -1,6 +1,7 @@
 """Our own DAGs: maintenance of every night, and errands, which the web API has done where tasks run.
 
-Maintenance removes what killed runs left behind, and compares Airflow's successes with the load markers. An errand is a
+Maintenance removes what killed runs left behind, compares Airflow's successes with the load markers, and checks the
+connections that configs name. An errand is a
 run of the errands DAG whose conf says what is wanted; its answer is an XCom. Whoever may run that DAG may replay the
 dead letters of every pipeline and check every connection.
 """
@@ -23,10 +24,11 @@ ANSWER = "answer"
 
 
 def maintenance_dag() -> DAG:
-    """Return the DAG of every night: it sweeps the staging area by age, and reconciles loads and markers."""
+    """Return the DAG of every night: it sweeps the staging area, reconciles loads and markers, checks connections."""
     dag = DAG(
         dag_id=DAG_ID,
-        description="Removes what runs that never finished left behind; compares Airflow's successes with the markers.",
+        description="Removes what runs that never finished left behind; compares Airflow's successes with the markers; "
+        "checks the connections that configs name.",
         schedule=CronTriggerTimetable("17 3 * * *", timezone="UTC"),
         catchup=False,
         max_active_runs=1,
@@ -57,8 +59,20 @@ def maintenance_dag() -> DAG:
                 raise AirflowFailException(f"{len(found.divergences)} divergences; the log names them")
             return found.to_json()
 
+        @task(task_id="check_connections", retries=0)
+        def check_named():  # type: ignore[no-untyped-def]
+            from dataforge.dag_factory.health import check_connections, named_connections
+            from dataforge.observability.log import line
+
+            found = check_connections(named_connections())
+            for name, one in found.items():
+                if one["state"] == "failed":
+                    line("a connection does not work", connection=name, said=one["message"], advice=one["advice"])
+            return {name: one["state"] for name, one in found.items()}
+
         sweep_staging()
         reconcile()
+        check_named()
     return dag
 
 
@@ -106,9 +120,10 @@ def errand(conf: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(conf: Mapping[str, Any]) -> dict[str, Any]:
-    from dataforge.runtime.checkup import check
+    from dataforge.dag_factory.health import check_connections
 
-    return check(str(conf.get("conn_id") or ""))
+    (found,) = check_connections([str(conf.get("conn_id") or "")]).values()
+    return found
 
 
 def _replay(conf: Mapping[str, Any]) -> dict[str, Any]:

@@ -147,6 +147,8 @@ def plan_column(field: pa.Field[Any], column: TargetColumn, dialect: Dialect) ->
 
     arrow = arrow_of(column.type, dialect)
     source = field.type.value_type if t.is_dictionary(field.type) else field.type
+    if dialect.name == "mysql" and arrow == pa.timestamp("us") and t.is_timestamp(source) and source.tz is not None:
+        arrow = pa.timestamp("us", "UTC")  # instants stand in MySQL's datetime columns as UTC, see `bound`
     if arrow is not None:
         if is_text(arrow) and is_nested(source):
             wire: Wire | None = Wire(field.name, pa.string(), json_text())

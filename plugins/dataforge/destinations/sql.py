@@ -35,16 +35,10 @@ if TYPE_CHECKING:
     from dataforge.destinations._tables import Target
 
 
-class SqlConfig(TableConfig):
-    """Config of the `sql` destination."""
+class DatabaseConfig(TableConfig):
+    """Base of the configs of databases that are written through a DB-API connection."""
 
-    type: Literal["sql"] = "sql"
-    connection: ConnectionId = Field(
-        description="Airflow connection of type sqlite, postgres, mysql, mssql or snowflake, whose provider package is "
-        "installed. Tested against real servers: SQLite and PostgreSQL. For MySQL, MariaDB, SQL Server and Snowflake "
-        "the statements are tested, but no server. For PostgreSQL the destination postgres is faster.",
-        examples=["warehouse"],
-    )
+    connection: ConnectionId = Field(description="Airflow connection of the database.", examples=["warehouse"])
     create_schema: bool = Field(default=True, description="Make the table's schema when it is missing.")
     lock_timeout: Duration = Field(
         default=timedelta(seconds=5),
@@ -59,19 +53,36 @@ class SqlConfig(TableConfig):
         return f"dataforge://{quote(self.connection)}/{quote(self.table)}"
 
 
+class SqlConfig(DatabaseConfig):
+    """Config of the `sql` destination."""
+
+    type: Literal["sql"] = "sql"
+    connection: ConnectionId = Field(
+        description="Airflow connection of type sqlite, postgres, mysql, mssql or snowflake, whose provider package is "
+        "installed. Tested against real servers: SQLite, PostgreSQL and MariaDB. For SQL Server and Snowflake the "
+        "statements are tested, but no server. For PostgreSQL and MySQL the destinations postgres and mysql are "
+        "faster.",
+        examples=["warehouse"],
+    )
+
+
 @DESTINATIONS.register(SqlConfig)
 class SqlDestination:
     """Writes a table of any database with an Airflow hook, all rows or none.
 
-    SQLite and PostgreSQL are tested against the real thing; MySQL, MariaDB, SQL Server and Snowflake by the text of the
-    statements only. Oracle is refused: to it an empty text is no value, so that texts would not arrive as they are.
+    SQLite, PostgreSQL and MariaDB are tested against the real thing; SQL Server and Snowflake by the text of the
+    statements only. A destination of one database's own derives from this: `connection_type` is the type that its
+    connection must have. Oracle is refused: to it an empty text is no value, so that texts would not arrive as they
+    are.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         frozenset({"append", "replace", "merge"}), transactional=True, kind="table", commit="transaction", plans=True
     )
 
-    def __init__(self, config: SqlConfig) -> None:
+    connection_type: ClassVar[str] = ""
+
+    def __init__(self, config: DatabaseConfig) -> None:
         self.config = config
 
     def load(self, incoming: Incoming, context: LoadContext) -> LoadReport:
@@ -108,9 +119,13 @@ class SqlDestination:
         from dataforge.components.dbapi import connect
         from dataforge.destinations._sql_tables import SqlTables
 
-        config, dialect = self.config, _dialect_of(connection)
+        config, dialect = self.config, self._dialect(connection)
         made = connect(
-            connection, None, context.log, lambda hook, con: _prepare(hook, con, dialect, config.lock_timeout)
+            connection,
+            None,
+            context.log,
+            lambda hook, con: _prepare(hook, con, dialect, config.lock_timeout),
+            files=self.bulk,
         )
         db = SqlTables(
             made.connection,
@@ -120,6 +135,7 @@ class SqlDestination:
             batch_rows=config.batch_rows,
             immediate=immediate,
             create_schemas=config.create_schema,
+            bulk_folder=context.scratch if self.bulk else None,
         )
         try:
             with db.errors(_place(connection)):
@@ -131,6 +147,18 @@ class SqlDestination:
             with suppress(Exception):
                 made.connection.close()
             made.lifeline.close()
+
+    @property
+    def bulk(self) -> bool:
+        """Whether the driver may send files where that is faster than statements."""
+        return False
+
+    def _dialect(self, connection: Connection) -> Dialect:
+        if self.connection_type and connection.type != self.connection_type:
+            raise TerminalError(
+                f"connection {connection.id!r} is of type {connection.type!r}; a {self.connection_type!r} one is needed"
+            )
+        return _dialect_of(connection)
 
 
 def _place(connection: Connection) -> Target:

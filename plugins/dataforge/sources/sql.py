@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from dataforge.components.base import Batches, Connection, ExtractContext
 from dataforge.components.dbapi import DIALECTS, connect, driver_of, explain
-from dataforge.components.lattice import Seen, see_values
-from dataforge.components.lifeline import Lifeline, Lined
+from dataforge.components.lattice import (
+    BLOB,
+    DATE,
+    DECIMAL,
+    FLOAT,
+    INEXACT,
+    INT,
+    TEXT,
+    TIMESTAMP,
+    WIDE,
+    Seen,
+    see_values,
+)
+from dataforge.components.lifeline import Lifeline
 from dataforge.components.registry import SOURCES
 from dataforge.errors import DataForgeError, Problem, TerminalError
 from dataforge.sources._pushdown import driver_literals, limited, sampled, spelled
@@ -28,27 +41,40 @@ SAMPLE_ROWS = 100
 """Rows by which the driver shows how it gives the cursor field's values, before the query is limited to new ones."""
 
 
-class SqlConfig(QuerySourceConfig):
+class DatabaseConfig(QuerySourceConfig):
+    """Base of the configs of databases that are read through a DB-API connection."""
+
+    batch_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="Rows fetched from the driver at a time.")
+
+
+class SqlConfig(DatabaseConfig):
     """Config of the sql source."""
 
     type: Literal["sql"] = "sql"
-    batch_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="Rows fetched from the driver at a time.")
 
 
 @SOURCES.register(SqlConfig)
 class SqlSource:
-    """Reads a table or query of any database with an Airflow hook, on one cursor, typed over all rows."""
+    """Reads a table or query of any database with an Airflow hook, on one cursor, typed over all rows.
 
-    def __init__(self, config: SqlConfig) -> None:
+    A source of one database's own derives from this: `connection_type` is the type that its connection must have,
+    `session` are statements for a new session, `declared` tells the types that the table declares.
+    """
+
+    connection_type: ClassVar[str] = ""
+    session: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: DatabaseConfig) -> None:
         self.config = config
 
     def extract(self, context: ExtractContext) -> Batches:
         """Return the rows; they are read now, into scratch, since only the values of all rows tell their types."""
-        connection = context.connection(self.config.connection)
-        query = self._query(connection, context)
+        connection = self._connection(context)
+        query = self._first_rows(self._query(connection, context), context.sample)
         spool = _Spool(context.scratch / "rows.arrows")
-        with _open(connection, self.config.statement_timeout, context.log) as (con, lifeline):
+        with self._open(connection, context) as (con, lifeline):
             try:
+                spool.declared = self.declared(con, lifeline)
                 with lifeline.within("the query"):
                     names, rows, sample = self._started(con, query, connection, context)
                 left = context.sample
@@ -94,6 +120,13 @@ class SqlSource:
             _read_only(con)
         return *_run(con, query), sample
 
+    def _first_rows(self, query: str, most: int | None) -> str:
+        """Return the query for so many rows, where its database is known: some drivers read a result to its end."""
+        dialect = DIALECTS.get(self.connection_type)
+        if dialect is None or most is None or (dialect in _ORDERS_LAST and self.config.query is not None):
+            return query
+        return sampled(query, dialect, most)
+
     def _query(self, connection: Connection, context: ExtractContext) -> str:
         from sqlglot import exp
 
@@ -104,20 +137,52 @@ class SqlSource:
         table = exp.Table(this=names[-1], db=names[0] if len(names) > 1 else None)
         return exp.select("*").from_(table).sql(dialect)
 
+    def declared(self, con: Any, lifeline: Lifeline) -> Mapping[str, str]:  # noqa: ARG002 - for those who can tell
+        """Return the types that the table declares, column name to DuckDB type; none where it can't be told."""
+        return {}
+
+    def _connection(self, context: ExtractContext) -> Connection:
+        connection = context.connection(self.config.connection)
+        if self.connection_type and connection.type != self.connection_type:
+            raise TerminalError(
+                f"connection {connection.id!r} is of type {connection.type!r}; a {self.connection_type!r} one is needed"
+            )
+        return connection
+
+    @contextmanager
+    def _open(self, connection: Connection, context: ExtractContext) -> Iterator[tuple[Any, Lifeline]]:
+        """Open a connection that only reads where the driver can say so."""
+
+        def prepare(_hook: Any, con: Any) -> None:
+            for statement in self.session:
+                with closing(con.cursor()) as cursor:
+                    cursor.execute(statement)
+            _read_only(con)
+            _limit(con, self.config.statement_timeout)
+
+        made = connect(connection, self.config.statement_timeout, context.log, prepare)
+        try:
+            with closing(made.connection):
+                yield made.connection, made.lifeline
+                _leave(made.connection)
+        finally:
+            made.lifeline.close()
+
     def verify(self) -> Iterable[Problem]:
-        """Yield what is wrong with the query as it stands; its dialect is known only with the connection."""
-        return query_problems(self.config, None, strict=False)
+        """Yield what is wrong with the query as it stands; its dialect may be known only with the connection."""
+        return query_problems(self.config, DIALECTS.get(self.connection_type), strict=bool(self.connection_type))
 
     def check(self, context: ExtractContext) -> str:
         """Return how many columns the table or query has."""
         return f"connected; {self.config.table or 'the query'} has {len(self.discover(context))} columns"
 
     def discover(self, context: ExtractContext) -> dict[str, str]:
-        """Return the columns; their types are known only when the rows are read, so they are empty."""
-        connection = context.connection(self.config.connection)
-        query = self._query(connection, context)
-        with _open(connection, self.config.statement_timeout, context.log) as (con, lifeline):
+        """Return the columns; a type is empty where it is known only when the rows are read."""
+        connection = self._connection(context)
+        query = self._first_rows(self._query(connection, context), 1)
+        with self._open(connection, context) as (con, lifeline):
             try:
+                declared = self.declared(con, lifeline)
                 with lifeline.within("the query"):
                     names, rows = _run(con, query)
                     next(iter(rows(1)), None)
@@ -125,8 +190,11 @@ class SqlSource:
                 raise
             except Exception as error:  # noqa: BLE001 each driver has errors of its own
                 raise explain(error, connection) from None
-        return dict.fromkeys(names, "")
+        return {name: declared.get(name, "") for name in names}
 
+
+_ORDERS_LAST = frozenset({"tsql"})
+"""Dialects in which a query with an order can't stand within another one."""
 
 Rows = Callable[[int], Sequence[Sequence[Any]]]
 """Fetches at most so many further rows."""
@@ -143,24 +211,11 @@ def _chunks(rows: Rows, size: int, left: int | None, lifeline: Lifeline) -> Iter
             left -= len(batch)
 
 
-def _connect(connection: Connection, limit: timedelta | None, log: Callable[..., None]) -> Lined[Any]:
-    """Return a DB-API connection through the connection's Airflow hook, set to read only where the driver can."""
-
-    def prepare(_hook: Any, con: Any) -> None:
-        _read_only(con)
-        _limit(con, limit)
-
-    return connect(connection, limit, log, prepare)
-
-
-@contextmanager
-def _open(connection: Connection, limit: timedelta | None, log: Callable[..., None]) -> Iterator[tuple[Any, Lifeline]]:
-    made = _connect(connection, limit, log)
-    try:
-        with closing(made.connection):
-            yield made.connection, made.lifeline
-    finally:
-        made.lifeline.close()
+def _leave(con: Any) -> None:
+    """Let PyMySQL forget the rows of a result that nobody reads: it would read all of them before it closes."""
+    result = getattr(con, "_result", None)
+    if driver_of(con) == "pymysql" and getattr(result, "unbuffered_active", False):
+        result.unbuffered_active = False  # type: ignore[union-attr]
 
 
 def _read_only(con: Any) -> None:
@@ -187,7 +242,14 @@ def _limit(con: Any, limit: timedelta | None) -> None:
     milliseconds = max(1, int(limit.total_seconds() * 1000))
     postgres = driver in ("psycopg2", "psycopg")
     with closing(con.cursor()) as cursor:
-        cursor.execute(f"SET {'statement_timeout' if postgres else 'SESSION max_execution_time'} = {milliseconds}")
+        if postgres:
+            cursor.execute(f"SET statement_timeout = {milliseconds}")
+            return
+        cursor.execute("SELECT VERSION()")
+        if "mariadb" in str(cursor.fetchone()[0]).lower():
+            cursor.execute(f"SET SESSION max_statement_time = {milliseconds / 1000}")
+        else:
+            cursor.execute(f"SET SESSION max_execution_time = {milliseconds}")
 
 
 def _run(con: Any, query: str) -> tuple[list[str], Rows]:
@@ -199,6 +261,10 @@ def _run(con: Any, query: str) -> tuple[list[str], Rows]:
         from MySQLdb.cursors import SSCursor  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         cursor = con.cursor(SSCursor)
+    elif driver == "pymysql":
+        from pymysql.cursors import SSCursor as Unbuffered  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+        cursor = con.cursor(Unbuffered)
     else:
         cursor = con.cursor()
     cursor.execute(query)
@@ -223,6 +289,7 @@ class _Spool:
         self.path = path
         self.names: list[str] = []
         self.seen: list[Seen] = []
+        self.declared: Mapping[str, str] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
 
@@ -249,7 +316,7 @@ class _Spool:
         """Return all rows as one stream."""
         import pyarrow as pa
 
-        types = [seen.type for seen in self.seen]
+        types = [_declared(self.declared.get(name), seen) for name, seen in zip(self.names, self.seen, strict=True)]
         schema = pa.schema([pa.field(name, arrow_type(type_)) for name, type_ in zip(self.names, types, strict=True)])
         return pa.RecordBatchReader.from_batches(schema, self._batches(schema, types))
 
@@ -265,6 +332,18 @@ class _Spool:
                         for array, field, type_ in zip(batch.columns, schema, types, strict=True)
                     ]
                     yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _declared(type_: str | None, seen: Seen) -> str:
+    """Return the declared type where all values fit it, so that types are the same in every run; else the seen one."""
+    if type_ is None:
+        return seen.type
+    fits = {"BIGINT": INT, "DOUBLE": FLOAT, "DATE": DATE, "TIMESTAMP": TIMESTAMP | DATE, "VARCHAR": TEXT, "BLOB": BLOB}
+    kinds = seen.kinds & ~INEXACT
+    if size := re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", type_):
+        whole = int(size[1]) - int(size[2])
+        return type_ if not kinds & ~(INT | WIDE | DECIMAL) and seen.digits <= whole else seen.type
+    return type_ if type_ in fits and not kinds & ~fits[type_] else seen.type
 
 
 def arrow_type(type_: str) -> pa.DataType:

@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-NEWEST = "0004"
+NEWEST = "0005"
 """The newest migration: a database that is there already is used without loading Alembic."""
 
 METADATA = MetaData()
@@ -234,4 +234,18 @@ APPROVALS = Table(
     Column("decided_at", DateTime(timezone=True)),
     Index("dataforge_approvals_state", "state", "created_at"),
     Index("dataforge_approvals_revision", "revision"),
+)
+
+CONNECTION_HEALTH = Table(
+    "dataforge_connection_health",
+    METADATA,
+    Column("connection", String(250), primary_key=True),
+    Column("type", String(100), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("checked_at", DateTime(timezone=True), nullable=False),
+    Column("ok_at", DateTime(timezone=True)),
 )

@@ -52,7 +52,8 @@ def _told(conn_id: str, asker: Person) -> dict[str, Any]:
     state, message = str(last.answer.get("state")), str(last.answer.get("message"))
     if state == "failed":
         told = message if _sees(asker, conn_id) else str(last.answer.get("public") or "the check failed")
-        message = ". ".join(filter(None, (told, advice_on(message) if told != last.answer.get("public") else "")))
+        advice = str(last.answer.get("advice") or advice_on(message))
+        message = ". ".join(filter(None, (told.rstrip("."), advice if told != last.answer.get("public") else "")))
     return answered({"state": state, "message": message, "checked_at": at})
 
 
