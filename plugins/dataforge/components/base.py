@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlglot import exp
 
+    from dataforge.components.seen_files import ListedFile
+
 JsonValue = Any
 """A value that JSON can hold; `Any` since recursive aliases defeat both mypy and pydantic here."""
 
@@ -79,6 +81,10 @@ class SourceConfig(ComponentConfig):
     def grade(self) -> Grade:
         """Return what a full read of this source proves; a read by cursor is a "window" at best."""
         return "snapshot"
+
+    def incremental(self) -> str | None:
+        """Return the key by which each run reads on from where the last one ended; None where all is read anew."""
+        return "cursor_field" if self.cursor_field is not None else None
 
 
 class TransformConfig(ComponentConfig):
@@ -181,7 +187,8 @@ class ExtractContext:
     `connection` looks an Airflow connection up by id; `scratch` is an empty local folder that is removed afterwards;
     `sample` is the number of rows that are enough (preview), or None for all; `log` takes a message and fields;
     `cursor` tells a source with a cursor field what is wanted, None for everything. A source calls `watch` with each
-    file of others that it is about to read: when it is another by the end of reading, the run begins anew.
+    file of others that it is about to read: when it is another by the end of reading, the run begins anew. A source
+    that reads new files only calls `choose` once with all that there are, and reads those that it gives back.
     """
 
     connection: Callable[[str], Connection]
@@ -191,6 +198,7 @@ class ExtractContext:
     log: Callable[..., None] = line
     cursor: CursorBounds | None = None
     watch: Callable[[Path], None] = lambda path: None  # noqa: ARG005 - for sources that are used by themselves
+    choose: Callable[[Iterable[ListedFile]], list[ListedFile]] = list
 
 
 @dataclass(frozen=True)

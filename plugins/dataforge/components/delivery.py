@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -41,22 +41,27 @@ class CursorPosition:
     """Up to where a source was read: the greatest value, as text of the DuckDB type `type`.
 
     `ties` are digests of the records that have exactly that value and were read, so that those which come later with
-    the same value are told apart.
+    the same value are told apart. Of a source that is read file by file, they are those of the files that the last
+    load brought, and `seen` is the set of all (see `seen_files`); a marker does not hold it.
     """
 
     field: str
     value: str
     type: str
     ties: tuple[str, ...] = ()
+    seen: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict."""
-        return {**asdict(self), "ties": list(self.ties)}
+        found = {**asdict(self), "ties": list(self.ties)}
+        if not self.seen:
+            del found["seen"]
+        return found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CursorPosition:
         """Return the position that `to_json` gave."""
-        return cls(value["field"], value["value"], value["type"], tuple(value.get("ties", ())))
+        return cls(value["field"], value["value"], value["type"], tuple(value.get("ties", ())), value.get("seen", ""))
 
 
 Cursor = Mapping[str, CursorPosition]
@@ -118,6 +123,14 @@ class CursorStep:
             "seen": None if self.seen is None else cursor_to_json(self.seen),
             "windows": self.windows,
         }
+
+    def to_marker(self) -> dict[str, Any]:
+        """Return what the marker of the load keeps of it: not the sets of files, which would stand in each marker."""
+        before, after = (
+            {name: replace(one, seen="") for name, one in cursor.items()} for cursor in (self.before, self.after)
+        )
+        seen = None if self.seen is None else {name: replace(one, seen="") for name, one in self.seen.items()}
+        return replace(self, before=before, after=after, seen=seen).to_json()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> CursorStep | None:

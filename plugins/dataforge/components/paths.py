@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -20,11 +22,15 @@ from urllib.parse import unquote
 from dataforge.components import retry
 from dataforge.components.base import Connection
 from dataforge.components.lifeline import bounded_call
+from dataforge.components.seen_files import ListedFile
 from dataforge.errors import DataForgeError, ServerAway, TerminalError, TransientError
 from dataforge.settings import get_settings
 
 CHUNK = 8 * 1024 * 1024
 """Bytes that one read of an S3 object or of a compressed file takes."""
+
+_AT_ONCE = 4
+"""Objects that are downloaded at the same time, each through a buffer of CHUNK bytes."""
 
 UPLOAD = "upload://"
 """How the path of a file begins that a person uploaded; it leads nowhere but within that person's drafts."""
@@ -41,6 +47,13 @@ class Found:
     path: Path
     name: str
     etag: str | None = None
+
+
+@dataclass(frozen=True, order=True)
+class There(ListedFile):
+    """A file of a listing, and where it lies if that is on this machine."""
+
+    path: Path | None = field(default=None, compare=False)
 
 
 def is_s3(text: str) -> bool:
@@ -86,10 +99,40 @@ def find(
     return tuple(Found(path, path.name) for path in paths)
 
 
+def listing(text: str, folders: Iterable[Path], *, connection: Connection | None = None) -> tuple[There, ...]:
+    """Return the files that a path, glob or S3 key names, without reading any; none where nothing matches.
+
+    TerminalError when the path leads out.
+    """
+    if is_s3(text):
+        if connection is None:
+            raise TerminalError(f"path {text!r} needs a 'connection' (an Airflow connection of type aws)")
+        return tuple(_objects(text, connection))
+    found = []
+    for name, path in _matches(text, folders, missing_ok=True):
+        try:
+            changed = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+            found.append(There(name, version_of(path), changed, path))
+        except FileNotFoundError:  # removed since: then it is not there
+            continue
+    return tuple(found)
+
+
+def version_of(path: Path) -> str:
+    """Return what changes when a file is written or replaced."""
+    found = path.stat()
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
 def resolve(text: str, folders: Iterable[Path]) -> tuple[Path, ...]:
     """Return the local regular files that `text` (path or glob, also as `file://`) names below `folders`, sorted."""
+    return tuple(path for _, path in _matches(text, folders))
+
+
+def _matches(text: str, folders: Iterable[Path], *, missing_ok: bool = False) -> tuple[tuple[str, Path], ...]:
+    """Return the files, and what each is called below the folder in which it was found."""
     if text in _lent.get():
-        return (_lent.get()[text],)
+        return ((text, _lent.get()[text]),)
     folders = tuple(folders)
     path = _local(text)
     for folder in folders:
@@ -97,10 +140,12 @@ def resolve(text: str, folders: Iterable[Path]) -> tuple[Path, ...]:
         if inner is None:
             continue
         if found := _match(folder, inner):
-            return tuple(_regular(item, text, folder) for item in found)
+            return tuple((item.relative_to(folder).as_posix(), _regular(item, text, folder)) for item in found)
     listed = ", ".join(repr(str(folder)) for folder in folders) or "none: set [dataforge] data_folders"
     if path.is_absolute() and all(_inside(path, folder) is None for folder in folders):
         raise TerminalError(f"path {text!r} is outside the folders that may be read: {listed}")
+    if missing_ok:
+        return ()
     what = "no file matches" if _GLOB.search(str(path)) else "there is no file"
     raise TerminalError(f"{what} {text!r} in the folders that may be read: {listed}")
 
@@ -240,39 +285,55 @@ def download(url: str, connection: Connection, scratch: Path, *, limit: int | No
 
     Each object is read at one ETag; TransientError when it is replaced meanwhile.
     """
+    objects = _objects(url, connection)
+    if not objects:
+        raise TerminalError(f"no object matches {url!r}")
+    return fetch(objects[:limit], connection, scratch)
+
+
+def fetch(objects: Sequence[ListedFile], connection: Connection, scratch: Path) -> tuple[Found, ...]:
+    """Download listed objects, a few at a time; TransientError where one is not any more as it was listed."""
     fs = filesystem(connection)
+    scratch.mkdir(parents=True, exist_ok=True)
+
+    def one(number: int, listed: ListedFile) -> Found:
+        name = listed.name.removeprefix("s3://")
+        target = scratch / f"{number:06d}-{re.sub(r'[^A-Za-z0-9._-]', '_', PurePosixPath(name).name)[-80:]}"
+        s3_call(listed.name, connection, lambda: _fetch(fs, name, target, listed.version))
+        return Found(target, listed.name, listed.version)
+
+    with ThreadPoolExecutor(min(_AT_ONCE, len(objects)) or 1) as pool:
+        return tuple(pool.map(one, range(len(objects)), objects))
+
+
+def _objects(url: str, connection: Connection) -> list[There]:
     key = url.removeprefix("s3://")
     if not key.strip("/") or _GLOB.search(key.split("/")[0]):
         raise TerminalError(f"path {url!r} names no bucket; write s3://bucket/key")
-    objects = s3_call(url, connection, lambda: _objects(fs, key))
-    if not objects:
-        raise TerminalError(f"no object matches {url!r}")
-    scratch.mkdir(parents=True, exist_ok=True)
-    found = []
-    for index, (name, etag) in enumerate(objects[:limit]):
-        target = scratch / f"{index:06d}-{re.sub(r'[^A-Za-z0-9._-]', '_', PurePosixPath(name).name)[-80:]}"
-        s3_call(f"s3://{name}", connection, lambda name=name, target=target: _fetch(fs, name, target))  # type: ignore[misc]
-        found.append(Found(target, f"s3://{name}", etag))
-    return tuple(found)
+    fs = filesystem(connection)
 
-
-def _objects(fs: Any, key: str) -> list[tuple[str, str]]:
-    if _GLOB.search(key):
-        details = fs.glob(key, detail=True)
-    else:
+    def listed() -> dict[str, Any]:
+        if _GLOB.search(key):
+            return dict(fs.glob(key, detail=True))
         try:
             info = fs.info(key)
         except FileNotFoundError:
-            return []
-        details = {info["name"]: info}
+            return {}
+        return {info["name"]: info}
+
     return sorted(
-        (name, str(info.get("ETag", "")).strip('"')) for name, info in details.items() if info.get("type") == "file"
+        There(f"s3://{name}", str(info.get("ETag", "")).strip('"'), info.get("LastModified"))
+        for name, info in s3_call(url, connection, listed).items()
+        # an object of this kind is how consoles show an empty folder
+        if info.get("type") == "file" and not (name.endswith("/") and not info.get("size"))
     )
 
 
-def _fetch(fs: Any, name: str, target: Path) -> None:
+def _fetch(fs: Any, name: str, target: Path, etag: str) -> None:
     # Range requests carry If-Match, so an object that is replaced while it is read ends in an error, not in a mix.
     with fs.open(name, "rb", block_size=CHUNK, cache_type="none") as source, target.open("wb") as out:
+        if etag and str(source.details.get("ETag", "")).strip('"') != etag:
+            raise _ReplacedError
         while chunk := source.read(CHUNK):
             out.write(chunk)
 

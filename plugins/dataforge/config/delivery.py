@@ -102,6 +102,11 @@ def reading(source: SourceConfig, name: str, config: PipelineConfig) -> Reading:
     grade = source.grade()
     if grade == "unstable":
         return Reading("unproved", *_unstable(source, who))
+    if source.incremental() == "only_new":
+        return Reading(
+            "again",
+            f"{who} reads each file once, however late it comes, but one that is replaced is read whole again",
+        )
     if source.cursor_field is not None:
         field = source.cursor_field
         if source.lookback is None:

@@ -11,16 +11,18 @@ Path = tuple[str | int, ...]
 
 def problems(config: PipelineConfig) -> list[Problem]:
     """Return why the pipeline's cursor could not be kept; nothing for one without a cursor."""
-    names = [name for name, source in config.inputs.items() if source.cursor_field is not None]
-    if not names:
+    keys = {name: key for name, source in config.inputs.items() if (key := source.incremental()) is not None}
+    if not keys:
         return []
+    names = list(keys)
+    key = keys[names[0]]
     single = config.source is not None
-    place: Path = ("source", "cursor_field") if single else ("sources", names[0], "cursor_field")
+    place: Path = ("source", key) if single else ("sources", names[0], key)
     if len(config.outputs) > 1:
         return [
             Problem(
                 "incremental-several-destinations",
-                f"'cursor_field' needs one destination, there are {len(config.outputs)}: the cursor is committed with "
+                f"{key!r} needs one destination, there are {len(config.outputs)}: the cursor is committed with "
                 "the rows, and two destinations can't commit together",
                 place,
                 "make a pipeline for each destination",
@@ -33,7 +35,7 @@ def problems(config: PipelineConfig) -> list[Problem]:
                 "incremental-no-ledger",
                 f"destination {target.type!r} keeps no record of its loads, so there is no place for the cursor",
                 place,
-                "use a destination that does, such as postgres or duckdb, or remove 'cursor_field'",
+                f"use a destination that does, such as postgres or duckdb, or remove {key!r}",
             )
         ]
     templated = [name for name in ("path", "database") if "${" in str(getattr(target, name, ""))]

@@ -76,7 +76,8 @@ def _sources(config: PipelineConfig) -> Iterator[Problem]:
 
 def _destinations(config: PipelineConfig) -> Iterator[Problem]:
     """Yield what contradicts a write disposition, is no part of it, or may cost rows."""
-    cursors = [name for name, source in config.inputs.items() if source.cursor_field is not None]
+    cursors = [name for name, source in config.inputs.items() if source.incremental() is not None]
+    key = config.inputs[cursors[0]].incremental() if cursors else ""
     for index, target in enumerate(config.outputs):
         place: Path = ("destination", index) if isinstance(config.destination, tuple) else ("destination",)
         disposition = target.write_disposition
@@ -87,10 +88,10 @@ def _destinations(config: PipelineConfig) -> Iterator[Problem]:
         yield from _unused(target, place)
         if cursors and disposition == "replace":
             message = (
-                f"{_named(config, cursors[0])} reads by 'cursor_field', so a run holds new records only, and 'replace' "
+                f"{_named(config, cursors[0])} reads by {key!r}, so a run holds new records only, and 'replace' "
                 "would remove all others"
             )
-            hint = "set write_disposition to 'merge' or 'append', or remove 'cursor_field'"
+            hint = f"set write_disposition to 'merge' or 'append', or remove {key!r}"
             yield Problem("conflicting-keys", message, (*place, "write_disposition"), hint)
         if disposition == "merge":
             yield from _merge_risks(config, target, place, cursors)
@@ -107,9 +108,10 @@ def _merge_risks(
     config: PipelineConfig, target: DestinationConfig, place: Path, cursors: list[str]
 ) -> Iterator[Problem]:
     deletes = getattr(target, "missing_rows", "keep") == "delete"
+    key = config.inputs[cursors[0]].incremental() if cursors else ""
     if deletes and cursors:
         message = (
-            f"{_named(config, cursors[0])} reads by 'cursor_field', so a run holds new records only, and missing_rows "
+            f"{_named(config, cursors[0])} reads by {key!r}, so a run holds new records only, and missing_rows "
             "'delete' would delete all others"
         )
         yield Problem("conflicting-keys", message, (*place, "missing_rows"), "remove one of the two")
@@ -120,7 +122,7 @@ def _merge_risks(
         yield _warning("rows-at-risk", message, (*place, "missing_rows"), hint)
     if cursors and getattr(target, "merge_strategy", "") == "delete_insert" and getattr(target, "merge_key", ()):
         message = (
-            f"{_named(config, cursors[0])} reads by 'cursor_field': where only some records of a 'merge_key' are new, "
+            f"{_named(config, cursors[0])} reads by {key!r}: where only some records of a 'merge_key' are new, "
             "delete_insert deletes the rows of the others"
         )
         hint = "use a primary_key in place of merge_key, or a cursor that moves for all records of a key together"

@@ -21,6 +21,7 @@ from datetime import datetime, timezone
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from dataforge.components import seen_files
 from dataforge.components.base import Incoming, LoadContext, LoadReport
 from dataforge.components.delivery import (
     EVERY_LOAD,
@@ -311,7 +312,8 @@ class _Attempt:
 
     def _cursor_is_of_a_load(self, state: State, ledger: LedgerTables) -> bool:
         newest = next(iter(ledger.loads(1)), None)
-        return newest is not None and newest.undone_at is None and (newest.cursor or {}).get("after") == state.cursor
+        step = CursorStep.from_json(newest.cursor) if newest is not None and newest.undone_at is None else None
+        return step is not None and seen_files.is_at(state.cursor, step.after)
 
     def _needs_stage(self, db: Tables, disposition: str, plan: ColumnPlan, *, small: bool) -> bool:
         """Whether rows are looked at or cast in the database before they go in, or locks would be held long."""
@@ -527,7 +529,7 @@ class _Attempt:
             inserted=counts.inserted,
             updated=counts.updated,
             deleted=counts.deleted,
-            cursor=context.cursor.to_json() if context.cursor else None,
+            cursor=context.cursor.to_marker() if context.cursor else None,
             schema_version=schema_version,
             revision=context.revision,
             actor=context.actor,
@@ -697,9 +699,11 @@ class TableLedger:
             work = Dispositions(self.db, self.config, self.target, self.tables, run_number(record.run_key), now)
             removed, restored = work.undo(record)
             moves = step is not None and step.mode != "window" and dict(step.before) != dict(step.after)
-            back = step is not None and moves and (state.cursor or {}) == cursor_to_json(step.after)
+            cursor, back = state.cursor, False
+            if moves and step is not None:
+                cursor, back = seen_files.taken_back(state.cursor, step)
             self.tables.mark_undone(record.run_key, actor, now)
-            self.tables.move(state, cursor_to_json(step.before) if back and step else state.cursor, now)
+            self.tables.move(state, cursor, now)
             self.db.commit()
         note = ""
         if moves and not back:

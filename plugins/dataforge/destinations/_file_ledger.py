@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dataforge.components.delivery import DeadLetter, LoadRecord, Reject, State, Undone
+from dataforge.components import seen_files
+from dataforge.components.delivery import CursorStep, DeadLetter, LoadRecord, Reject, State, Undone
 from dataforge.components.scratch import claimed
 from dataforge.destinations._file_manifest import (
     DEAD_LETTERS,
@@ -379,11 +380,11 @@ def taken_back(
     now = datetime.now(timezone.utc)
     state, moved = manifest.state(pipeline), False
     cursor, note = state.cursor, ""
-    if record.cursor is not None and record.cursor["mode"] != "window":
-        if (state.cursor or {}) == record.cursor["after"]:
-            moved = record.cursor["before"] != record.cursor["after"]
-            cursor = record.cursor["before"] or None
-        else:
+    step = CursorStep.from_json(record.cursor)
+    if step is not None and step.mode != "window":
+        cursor, whole = seen_files.taken_back(state.cursor, step)
+        moved = whole and dict(step.before) != dict(step.after)
+        if not whole:
             note = "the cursor stays where later loads moved it: load the run again to get its records back"
     letters = [one for one in manifest.letters if one.run_key == record.run_key]
     after = replace(

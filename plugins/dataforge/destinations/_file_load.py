@@ -343,7 +343,7 @@ class FileLoad:
             now,
             inserted=written.rows,
             deleted=deleted,
-            cursor=step.to_json() if step else None,
+            cursor=step.to_marker() if step else None,
             schema_version=version.version,
             revision=context.revision,
             actor=context.actor,

@@ -48,6 +48,7 @@ from dataforge.errors import ConfigError, FencedError, Problem, TerminalError
 from dataforge.observability.log import line
 from dataforge.runtime import ledgers
 from dataforge.runtime.context import TaskContext
+from dataforge.runtime.new_files import NewFiles
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -70,7 +71,8 @@ class Reading:
 
     `step` is that of the whole pipeline, with `after` as far as it is known before reading (a repeat). `keyed` says
     that records which are read twice are recognised by their key, so that those with the cursor's own value are all
-    read again. `taken` are intervals that backfills have made theirs, which a repeat leaves to them.
+    read again. `taken` are intervals that backfills have made theirs, which a repeat leaves to them. `files` is set for
+    a source that reads new files: its records are not looked at.
     """
 
     source: str
@@ -80,6 +82,7 @@ class Reading:
     span: tuple[datetime, datetime] | None = None
     place: tuple[str, ...] = ()
     taken: tuple[Window, ...] = ()
+    files: NewFiles | None = None
 
     @property
     def field(self) -> str:
@@ -175,11 +178,11 @@ class Cut:
 
 
 def readings(config: PipelineConfig, context: TaskContext) -> dict[str, Reading]:
-    """Return what each source with a cursor field reads in this run; asks the ledger of the destination.
+    """Return what each incremental source reads in this run; asks the ledger of the destination.
 
     ConfigError where the pipeline can't be read that way, TerminalError where this run can't.
     """
-    chosen = {name: source for name, source in config.inputs.items() if source.cursor_field is not None}
+    chosen = {name: source for name, source in config.inputs.items() if source.incremental() is not None}
     if not chosen:
         return {}
     refuse(config)
@@ -188,12 +191,22 @@ def readings(config: PipelineConfig, context: TaskContext) -> dict[str, Reading]
         marker, state = ledger.load(context.run_id), ledger.state()
         # by key it does not matter who brings a record; else each record is that of one run
         taken = () if keyed or marker is None else tuple(windows_of(ledger.loads(EVERY_LOAD)))
-    step, span = _step(context, marker, state)
+    by_file = [name for name, source in chosen.items() if source.incremental() == "only_new"]
+    if context.scoped and by_file and len(by_file) < len(chosen):
+        raise TerminalError(
+            "one source reads new files and another by a cursor field, so it can't be told what a backfill is to read; "
+            "make a pipeline of each"
+        )
+    step, span = _step(replace(context, scoped=False) if by_file else context, marker, state)
     if step.mode == "repeat" and not keyed:
         step = replace(step, windows=len(taken))
     found = {}
     for name, source in chosen.items():
         place = ("source",) if config.source is not None else ("sources", name)
+        if name in by_file:
+            files = NewFiles(name, source, step, _span_of_files(source, context))
+            found[name] = Reading(name, source, step, keyed, place=place, files=files)
+            continue
         reading = Reading(name, source, step, keyed, span, place, taken if step.mode == "repeat" else ())
         for position in (reading.before, reading.after):
             if position is not None and position.field.lower() != reading.field.lower():
@@ -206,12 +219,21 @@ def readings(config: PipelineConfig, context: TaskContext) -> dict[str, Reading]
     return found
 
 
+def _span_of_files(source: SourceConfig, context: TaskContext) -> tuple[datetime, datetime] | None:
+    """Return when a backfill's files were changed; None where the source itself names those of the interval."""
+    start, end = context.values.data_interval_start, context.values.data_interval_end
+    if not context.scoped or start is None or end is None or "${data_interval_" in source.model_dump_json():
+        return None
+    return start.astimezone(timezone.utc), end.astimezone(timezone.utc)
+
+
 def refuse(config: PipelineConfig) -> None:
     """Raise ConfigError when the pipeline as a whole can't be read by a cursor."""
     if found := incremental.problems(config):
         raise ConfigError(found)
     if config.outputs[0].write_disposition == "replace":
-        message = "'cursor_field' reads new records only, and 'replace' would remove all others"
+        key = next(filter(None, (source.incremental() for source in config.inputs.values())))
+        message = f"{key!r} reads new records only, and 'replace' would remove all others"
         raise ConfigError(Problem("conflicting-keys", message, (*ledgers.place(config, 0), "write_disposition")))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dataforge.components.base import Batches, CursorBounds, ExtractContext, Extracted, Files, JsonValue
 from dataforge.components.database import quote_identifier
 from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
+from dataforge.components.seen_files import ListedFile
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, NothingToLoad, TerminalError, TransientError
 from dataforge.observability.log import line, timed
@@ -46,7 +47,10 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
         extra: dict[str, JsonValue] = {}
         parts: list[Path] = []
         view = views[source]
-        if source in readings:
+        files = readings[source].files if source in readings else None
+        if files is not None:
+            extra["cursor"] = files.done().to_json()
+        if source in readings and files is None:
             cut = cut_views(con, views, readings, folder)[source]
             extra["cursor"] = cut.step.to_json()
             if cursor.reject(con, cut, readings[source], folder / "rejects-cursor.parquet"):
@@ -78,7 +82,7 @@ def cut_views(
     """Leave only the wanted records in the views of sources with a cursor, which are kept in `folder` for that."""
     cuts: dict[str, Cut] = {}
     for name, view in views.items():
-        if (reading := readings.get(name)) is not None:
+        if (reading := readings.get(name)) is not None and reading.files is None:
             path = folder / f"cut-{len(cuts)}.parquet"
             cuts[name] = with_widening([view], partial(cursor.cut, con, view, reading, path))
     views.update({name: cut.view for name, cut in cuts.items()})
@@ -138,10 +142,13 @@ def landed(
     """
     from dataforge.runtime.landing import NoRecordsError, land
 
-    bounds = {name: reading.bounds() for name, reading in (readings or {}).items()}
+    bounds = {name: reading.bounds() for name, reading in (readings or {}).items() if reading.files is None}
+    choices = {name: reading.files.choose for name, reading in (readings or {}).items() if reading.files is not None}
     views = Views()
     extracted = {
-        name: _extract(config, name, context, scratch / f"source-{name}", sample, bounds.get(name), views.watch)
+        name: _extract(
+            config, name, context, scratch / f"source-{name}", sample, bounds.get(name), views.watch, choices.get(name)
+        )
         for name in sources
     }
     files = [path for one in extracted.values() if isinstance(one, Files) for path in one.paths]
@@ -171,6 +178,9 @@ def landed(
             f"{name} was removed while it was read; nothing was loaded. It is looked for again"
         ) from None
     except NoRecordsError as error:
+        if len(config.inputs) > 1 and readings:
+            hint = "set 'columns' on that source, so that it is empty and the others are read"
+            raise TerminalError(f"{error}; {hint}") from None
         if len(config.inputs) > 1:
             raise
         refuse_nothing(config, con, context)
@@ -278,13 +288,15 @@ def _extract(
     sample: int | None,
     bounds: CursorBounds | None,
     watch: Callable[[Path], None],
+    choose: Callable[[Iterable[ListedFile]], list[ListedFile]] | None = None,
 ) -> Extracted:
     scratch.mkdir(mode=0o700)
     (scratch.parent / f"land-{name}").mkdir(mode=0o700)
     prefix = ("source",) if config.source is not None else ("sources", name)
     try:
         source = SOURCES.build(resolve(config.inputs[name], context.values))
-        return source.extract(ExtractContext(context.connection, scratch, context.values, sample, line, bounds, watch))
+        handed = ExtractContext(context.connection, scratch, context.values, sample, line, bounds, watch)
+        return source.extract(handed if choose is None else replace(handed, choose=choose))
     except ConfigError as error:
         raise error.under(*prefix) from None
     except FileNotFoundError as error:

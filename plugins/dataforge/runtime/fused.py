@@ -53,7 +53,8 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
             aside = scratch / "aside"
             aside.mkdir()
             rows_read, parts = _set_aside(config, con, came, views, cuts, readings, scratch, aside)
-            step = cursor.merge(cut.step for cut in cuts.values())
+            files = [reading.files.done() for reading in readings.values() if reading.files is not None]
+            step = cursor.merge([*(cut.step for cut in cuts.values()), *files])
             checked: list[CheckResult] = []
 
             def stream() -> list[LoadReport]:

@@ -164,10 +164,12 @@ def land(
         # records are told apart in a second pass, which a stream does not have
         _check_known(extracted.reader.schema.names, types)
         extracted = Files("parquet", (_spool_stream(con, extracted, scratch),))
-    if extracted.format == "parquet":
+    if extracted.format == "parquet" and extracted.paths:
         paths = _held(con, extracted.paths, scratch, sample)
         return _land_typed(con, name, _parquet(paths), types, sample, paths if aside else ())
     try:
+        if not extracted.paths:
+            raise NoRecordsError("there are no files to read")
         if extracted.format == "csv":
             return _Csv(con, name, extracted, types, sample, Lines(scratch, aside) if aside else None).land()
         return _Json(con, name, extracted, types, sample, Lines(scratch, aside) if aside else None).land()

@@ -13,15 +13,17 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dataforge.components.base import ExtractContext, SourceConfig
-from dataforge.components.fields import ConnectionId, TemplatedText
-from dataforge.components.paths import CHUNK, find, is_lent, is_s3, refusal
-from dataforge.errors import Problem, TerminalError
+from dataforge.components.base import Connection, ExtractContext, SourceConfig
+from dataforge.components.fields import ConnectionId, Duration, TemplatedText
+from dataforge.components.paths import CHUNK, Found, There, fetch, find, is_lent, listing, refusal, version_of
+from dataforge.components.seen_files import ListedFile
+from dataforge.errors import Problem, TerminalError, TransientError
 from dataforge.settings import get_settings
 
 MAX_RATIO = 200
@@ -66,6 +68,28 @@ _BOMS = (
 )
 
 
+ONLY_NEW: Any = Field(
+    default=False,
+    description="Whether each run reads only files that were not loaded before, however late they come. Which those "
+    "are is committed with the rows. A file is known by its name and version (ETag; size and time of change): one that "
+    "is replaced is new again.",
+)
+MIN_AGE: Any = Field(
+    default=None,
+    description="With only_new: files that were changed less than this long ago are left to the next run, for they may "
+    "still be written. Needed where files grow in place (folders, SFTP); objects in S3 come whole.",
+    examples=["1m"],
+)
+
+
+def refuse_two_ways(config: Any) -> None:
+    """Raise ValueError for a config that names new files and new records, or an age that nothing looks at."""
+    if config.only_new and config.cursor_field is not None:
+        raise ValueError("'only_new' reads new files, 'cursor_field' new records of all files; remove one of the two")
+    if config.min_age is not None and not config.only_new:
+        raise ValueError("'min_age' has no effect without 'only_new'")
+
+
 class FileSourceConfig(SourceConfig):
     """Base of the configs of file sources."""
 
@@ -81,6 +105,17 @@ class FileSourceConfig(SourceConfig):
         default="auto",
         description="How files are compressed; auto looks at their first bytes. A zip must hold one file.",
     )
+    only_new: bool = ONLY_NEW
+    min_age: Duration | None = MIN_AGE
+
+    @model_validator(mode="after")
+    def _reads_on_in_one_way(self) -> FileSourceConfig:
+        refuse_two_ways(self)
+        return self
+
+    def incremental(self) -> str | None:
+        """Return the key by which each run reads on from the last."""
+        return "only_new" if self.only_new else super().incremental()
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -113,24 +148,65 @@ def path_problems(config: FileSourceConfig) -> Iterable[Problem]:
 
 
 def local_files(config: FileSourceConfig, context: ExtractContext) -> tuple[Path, ...]:
-    """Return the config's files as plain local ones, each once, in the order of the paths."""
+    """Return the config's files as plain local ones, each once, in the order of the paths.
+
+    With only_new, those that were not loaded before, which may be none.
+    """
     if not config.paths:
         raise TerminalError("'path' is an empty list; at least one path is needed")
     connection = context.connection(config.connection) if config.connection else None
     folders = get_settings().readable_folders
-    found: dict[Path, str] = {}
-    for index, text in enumerate(config.paths):
-        folder = context.scratch / f"download-{index}"
-        for one in find(text, folders, connection=connection, scratch=folder):
-            found.setdefault(one.path, one.name)
-            if one.etag is None:
-                context.watch(one.path)
-            else:
-                context.log("object downloaded", name=one.name, etag=one.etag, bytes=one.path.stat().st_size)
+    if config.only_new:
+        there = {one.name: one for text in config.paths for one in listing(text, folders, connection=connection)}
+        found = _new_files(wanted(there.values(), config, context), connection, context)
+    else:
+        found = {}
+        for index, text in enumerate(config.paths):
+            folder = context.scratch / f"download-{index}"
+            for one in find(text, folders, connection=connection, scratch=folder):
+                found.setdefault(one.path, one)
+    for one in found.values():
+        if one.etag is None:
+            context.watch(one.path)
+        else:
+            context.log("object downloaded", name=one.name, etag=one.etag, bytes=one.path.stat().st_size)
+    return plain_files(found, config.compression, context.scratch)
+
+
+def wanted(there: Iterable[ListedFile], config: Any, context: ExtractContext) -> list[Any]:
+    """Return which of the files that there are this run reads: old enough, and not loaded before."""
+    found = sorted(there)
+    if config.min_age is not None:
+        latest = datetime.now(timezone.utc) - config.min_age
+        young = [one for one in found if one.changed is not None and one.changed > latest]
+        if young:
+            context.log("files left to the next run", files=len(young), reason="they were changed just now")
+        found = [one for one in found if one not in young]
+    chosen = context.choose(found)
+    context.log("new files", files=len(chosen), of=len(found))
+    return chosen
+
+
+def _new_files(chosen: Iterable[There], connection: Connection | None, context: ExtractContext) -> dict[Path, Found]:
+    chosen = list(chosen)
+    found = [Found(one.path, one.name) for one in chosen if one.path is not None]
+    objects = [one for one in chosen if one.path is None]
+    if objects and connection is not None:
+        found += fetch(objects, connection, context.scratch / "download")
+    for one in chosen:
+        if one.path is not None:
+            context.watch(one.path)
+            if version_of(one.path) != one.version:
+                raise TransientError(f"{one.name} changed after it was listed; nothing was loaded. It is read again")
+    return {one.path: one for one in found}
+
+
+def plain_files(paths: Iterable[Path], compression: Compression, scratch: Path) -> tuple[Path, ...]:
+    """Return the files without their compression; a copy below `scratch` goes when it was unpacked."""
     plain = []
-    for index, path in enumerate(found):
-        plain.append(decompress(path, config.compression, context.scratch / f"plain-{index}"))
-        if plain[-1] != path and any(map(is_s3, config.paths)) and path.is_relative_to(context.scratch):
+    for index, path in enumerate(paths):
+        plain.append(decompress(path, compression, scratch / f"plain-{index}"))
+        if plain[-1] != path and path.is_relative_to(scratch):
             path.unlink()
     return tuple(plain)
 

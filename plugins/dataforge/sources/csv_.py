@@ -74,14 +74,20 @@ class CsvSource:
 
     def extract(self, context: ExtractContext) -> Files:
         """Return the files with their dialect; the runtime types them over all rows."""
-        paths = []
-        for index, path in enumerate(local_files(self.config, context)):
+        return self.read(local_files(self.config, context), context)
+
+    def read(self, files: Iterable[Path], context: ExtractContext) -> Files:
+        """Return these files, which are local and not compressed, with their dialect."""
+        paths: list[Path] = []
+        for index, path in enumerate(files):
             encoding = self.config.encoding or encoding_of(path)
             if self.config.encoding is None and not encoding.startswith("utf-8"):
                 told = "encoding detected" if encoding.startswith("utf-") else "encoding assumed"
                 context.log(told, file=path.name, encoding=encoding)
             paths.append(to_utf8(path, encoding, context.scratch / f"utf8-{index}", keep_bom=True))
             _check_lines(paths[-1])
+        if not paths:
+            return Files("csv", ())
         sample = next((path for path in paths if path.stat().st_size), paths[0])
         return Files("csv", tuple(paths), self.options(sample))
 

@@ -45,8 +45,12 @@ class JsonSource:
 
     def extract(self, context: ExtractContext) -> Files:
         """Return the files, all in one form; the runtime types the records over all of them."""
+        return self.read(local_files(self.config, context), context)
+
+    def read(self, paths: Iterable[Path], context: ExtractContext) -> Files:
+        """Return these files, which are local and not compressed, all in one form."""
         files: list[tuple[Path, Form]] = []
-        for index, path in enumerate(local_files(self.config, context)):
+        for index, path in enumerate(paths):
             encoding = self.config.encoding or unicode_of(path)
             if encoding is None:
                 raise TerminalError(f"{path.name} is not UTF-8, as JSON is; set 'encoding', for example to cp1252")

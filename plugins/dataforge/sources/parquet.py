@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dataforge.components.base import ExtractContext, Files
@@ -30,7 +31,11 @@ class ParquetSource:
 
     def extract(self, context: ExtractContext) -> Files:
         """Return the files."""
-        paths = local_files(self.config, context)
+        return self.read(local_files(self.config, context), context)
+
+    def read(self, paths: Iterable[Path], context: ExtractContext) -> Files:  # noqa: ARG002 - as other formats have it
+        """Return these files, which are local and not compressed."""
+        paths = tuple(paths)
         for path in paths:
             with path.open("rb") as file:
                 if file.read(4) != b"PAR1":
