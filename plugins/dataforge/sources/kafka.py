@@ -247,13 +247,7 @@ class _Lines:
             return bytes(self._encode(about))
         if not sound:
             self._refuse_unsound(value)
-        if b"\n" in value or b"\r" in value:
-            value = value.replace(b"\n", b" ").replace(b"\r", b" ")
-        if not about:
-            return bytes(value)
-        body = value.rstrip()[:-1]
-        comma = b"" if len(body) < 16 and body.strip() == b"{" else b","
-        return bytes(body + comma + self._encode(about)[1:])
+        return _json_text.with_members(value, self._encode(about))
 
     def _refuse_unsound(self, value: bytes) -> None:
         try:
