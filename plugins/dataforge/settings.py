@@ -59,7 +59,7 @@ class Settings(BaseModel):
     preload: bool = Field(
         default=True,
         description="Whether a scheduler imports what tasks need before it forks the LocalExecutor's workers, so that "
-        "no task has to: about 60 MiB, shared by all of them, for about a third of a second a task.",
+        "no task has to: about 40 MiB, shared by all of them.",
     )
     shard_above: int = Field(
         default=50, ge=1, description="Above this number of configs the bundle packs several into one DAG file."

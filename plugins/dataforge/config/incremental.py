@@ -35,7 +35,7 @@ def problems(config: PipelineConfig) -> list[Problem]:
                 "incremental-no-ledger",
                 f"destination {target.type!r} keeps no record of its loads, so there is no place for the cursor",
                 place,
-                f"use a destination that does, such as postgres or duckdb, or remove {key!r}",
+                f"use a destination that does, such as postgres or duckdb, or {how_to_end(key)}",
             )
         ]
     templated = [name for name in ("path", "database") if "${" in str(getattr(target, name, ""))]
@@ -50,3 +50,8 @@ def problems(config: PipelineConfig) -> list[Problem]:
             )
         ]
     return []
+
+
+def how_to_end(key: str) -> str:
+    """Return what to do so that a source reads everything again each time, by the key that makes it incremental."""
+    return "set 'resume' to false" if key == "resume" else f"remove {key!r}"

@@ -77,7 +77,7 @@ def _sources(config: PipelineConfig) -> Iterator[Problem]:
 def _destinations(config: PipelineConfig) -> Iterator[Problem]:
     """Yield what contradicts a write disposition, is no part of it, or may cost rows."""
     cursors = [name for name, source in config.inputs.items() if source.incremental() is not None]
-    key = config.inputs[cursors[0]].incremental() if cursors else ""
+    key = (config.inputs[cursors[0]].incremental() if cursors else None) or ""
     for index, target in enumerate(config.outputs):
         place: Path = ("destination", index) if isinstance(config.destination, tuple) else ("destination",)
         disposition = target.write_disposition
@@ -91,7 +91,7 @@ def _destinations(config: PipelineConfig) -> Iterator[Problem]:
                 f"{_named(config, cursors[0])} reads by {key!r}, so a run holds new records only, and 'replace' "
                 "would remove all others"
             )
-            hint = f"set write_disposition to 'merge' or 'append', or remove {key!r}"
+            hint = f"set write_disposition to 'merge' or 'append', or {incremental.how_to_end(key)}"
             yield Problem("conflicting-keys", message, (*place, "write_disposition"), hint)
         if disposition == "merge":
             yield from _merge_risks(config, target, place, cursors)
@@ -108,7 +108,7 @@ def _merge_risks(
     config: PipelineConfig, target: DestinationConfig, place: Path, cursors: list[str]
 ) -> Iterator[Problem]:
     deletes = getattr(target, "missing_rows", "keep") == "delete"
-    key = config.inputs[cursors[0]].incremental() if cursors else ""
+    key = (config.inputs[cursors[0]].incremental() if cursors else None) or ""
     if deletes and cursors:
         message = (
             f"{_named(config, cursors[0])} reads by {key!r}, so a run holds new records only, and missing_rows "

@@ -19,7 +19,7 @@ from dataforge.runtime import again, cursor, rejects
 from dataforge.runtime.checks import CheckResult
 from dataforge.runtime.compile import Plan, SqlSegment, compile
 from dataforge.runtime.context import TaskContext
-from dataforge.runtime.extract import cut_views, keep, landed, with_widening
+from dataforge.runtime.extract import Views, cut_views, keep, landed, with_widening
 from dataforge.runtime.load import BATCH_ROWS, ParquetRows, load
 from dataforge.runtime.staging import parquet_rows
 from dataforge.runtime.transform import check, make
@@ -53,8 +53,9 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
             aside = scratch / "aside"
             aside.mkdir()
             rows_read, parts = _set_aside(config, con, came, views, cuts, readings, scratch, aside)
-            files = [reading.files.done() for reading in readings.values() if reading.files is not None]
-            step = cursor.merge([*(cut.step for cut in cuts.values()), *files])
+            unseen = [one.files.done() for one in readings.values() if one.files is not None]
+            own = [one.reached(views.reached.get(name)) for name, one in readings.items() if one.own]
+            step = cursor.merge([*(cut.step for cut in cuts.values()), *unseen, *own])
             checked: list[CheckResult] = []
 
             def stream() -> list[LoadReport]:
@@ -98,7 +99,7 @@ def _set_aside(
     config: PipelineConfig,
     con: DuckDBPyConnection,
     came: Mapping[str, Landed],
-    views: dict[str, Landed],
+    views: Views,
     cuts: Mapping[str, cursor.Cut],
     readings: Mapping[str, cursor.Reading],
     scratch: Path,
@@ -121,6 +122,7 @@ def _set_aside(
             if cursor.reject(con, cuts[name], readings[name], part):
                 parts.append(part)
         parts += view.write_rejects(aside, name)
+        parts += views.write_refused(aside, name)
     rejected = len(rejects.read(parts))
     rejects.refuse_too_many(config.reject_limit, rejected, rows + rejected, parts)
     return rows + rejected, parts

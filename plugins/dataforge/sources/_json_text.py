@@ -105,6 +105,16 @@ def fault(text: bytes) -> str:
     return ""
 
 
+def with_members(text: bytes, members: bytes) -> bytes:
+    """Return the text of a JSON object with the members of another one behind its own, on one line."""
+    if b"\n" in text or b"\r" in text:  # between tokens: inside a string none can stand
+        text = text.replace(b"\n", b" ").replace(b"\r", b" ")
+    if members == b"{}":
+        return text
+    body = text.rstrip()[:-1]
+    return body + (b"" if len(body) < 16 and body.strip() == b"{" else b",") + members[1:]
+
+
 def is_whole(line: bytes) -> bool:
     """Whether a line holds one object and nothing else, going by its marks alone: its values may be no JSON."""
     text, depth = line.strip(), 0
