@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from dataforge import __version__
+from dataforge.cli.importing import KINDS
 
 MAX_RUN_ID = 250
 """Airflow's own limit."""
@@ -79,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     _ledger_commands(commands)
     _authoring_commands(commands)
     _deploying_commands(commands)
+    _import_commands(commands)
     _audit_commands(commands)
 
     components = _command(commands, "environment", "components", "list the components, or describe one")
@@ -257,6 +259,18 @@ def _audit_commands(commands: argparse._SubParsersAction) -> None:  # type: igno
     verify = _command(audit, "audit", "verify", "walk the chain of all entries; exit code 1 where it is broken")
     verify.add_argument("--end", default="", metavar="DIGEST", help="a digest of an earlier verify that must be in it")
     _format(verify)
+
+
+def _import_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    kinds = _group(commands, "import", "make configs of what other tools describe, and report what they can't say")
+    for kind, description in KINDS.items():
+        parser = _command(kinds, "importing", kind, description.help, function="import_file")
+        parser.set_defaults(kind=kind)
+        parser.add_argument("path", type=Path, metavar="FILE", help="the description; it is read, never run")
+        parser.add_argument("--to", type=Path, metavar="FOLDER", help="write DAG_ID.json files here; printed otherwise")
+        parser.add_argument("--force", action="store_true", help="overwrite files that are there")
+        parser.add_argument("--strict", action="store_true", help="gaps count as findings too")
+        _format(parser)
 
 
 def _group(commands: argparse._SubParsersAction, name: str, help: str) -> argparse._SubParsersAction:  # type: ignore[type-arg]
