@@ -12,8 +12,8 @@ import duckdb
 import psycopg
 import pytest
 
-from dataforge.components.base import DestinationConfig, ExtractContext
-from dataforge.components.outputs import Output
+from dataforge.components.base import DestinationConfig, ExtractContext, RunValues
+from dataforge.components.outputs import FollowingConfig, Output
 from dataforge.components.registry import SOURCES
 from dataforge.config.files import read_file
 from dataforge.config.outputs import output_of
@@ -23,6 +23,7 @@ from dataforge.errors import ConfigError, TerminalError, TransientError
 from dataforge.runtime import fused
 from dataforge.runtime.connections import lookup
 from dataforge.runtime.context import local
+from dataforge.runtime.values import resolve
 from dataforge.settings import get_settings
 from dataforge.sources import _following
 from dataforge.testing import ComponentContract
@@ -53,6 +54,10 @@ def put(folder: Path, dag_id: str, **changes: Any) -> Path:
 def run(path: Path) -> None:
     (loaded,) = read_file(path, root=path.parent).pipelines
     fused.run(loaded.config, local(loaded.config, {}))
+
+
+def build(config: dict[str, Any]) -> Any:
+    return SOURCES.build(resolve(SOURCES.get(config["type"]).config.model_validate(config), RunValues()))
 
 
 def copied() -> list[tuple[Any, ...]]:
@@ -129,10 +134,8 @@ class TestRows:
     ) -> None:
         run(put(configs, "orders"))
         path = get_settings().output_folder / "warehouse.duckdb"
-        source = SOURCES.build(
-            SOURCES.get("pipeline").config.model_validate({"type": "pipeline", "pipeline": "orders"})
-        )
-        context = ExtractContext(lookup, tmp_path, output=output_of)
+        source = build({"type": "pipeline", "pipeline": "orders"})
+        context = ExtractContext(lookup, tmp_path)
         held = duckdb.connect(str(path))
         monkeypatch.setattr(_following, "LOCK_SECONDS", 0.2)
         with pytest.raises(TransientError, match="held open by a load"):
@@ -146,8 +149,8 @@ class TestRows:
     def test_check_says_what_would_be_read(self, configs: Path, tmp_path: Path) -> None:
         run(put(configs, "orders"))
         for config in ({"type": "pipeline", "pipeline": "orders"}, {"type": "asset", "name": "duckdb/orders"}):
-            source: Any = SOURCES.build(SOURCES.get(config["type"]).config.model_validate(config))
-            context = ExtractContext(lookup, tmp_path, output=output_of)
+            source = build(config)
+            context = ExtractContext(lookup, tmp_path)
             assert source.check(context).startswith("duckdb orders: ")
             assert source.discover(context) == {"id": "BIGINT", "amount": "DECIMAL(18,2)"}
 
@@ -217,9 +220,11 @@ def test_a_destination_that_no_source_reads_is_told(tmp_path: Path) -> None:
     class Pigeon(DestinationConfig):
         type: str = "pigeon"
 
-    source: Any = SOURCES.build(SOURCES.get("asset").config.model_validate({"type": "asset", "name": "sky"}))
+    config = SOURCES.get("asset").config.model_validate({"type": "asset", "name": "sky"})
+    assert isinstance(config, FollowingConfig)
+    source: Any = SOURCES.build(config.leading_to(Pigeon(type="pigeon")))
     with pytest.raises(ConfigError, match="'pigeon'"):
-        source.extract(ExtractContext(lookup, tmp_path, output=lambda _: Pigeon(type="pigeon")))
+        source.extract(ExtractContext(lookup, tmp_path))
 
 
 def test_an_output_is_found_where_only_a_matrix_tells_its_name(configs: Path) -> None:

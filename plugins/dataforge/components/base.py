@@ -18,8 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Stric
 from dataforge.components.delivery import ContractMode, CursorStep, Grade, Reject, RejectLimit, SchemaContract
 from dataforge.components.extras import Extra
 from dataforge.components.fields import ColumnName, DataType, Duration, Name
-from dataforge.components.outputs import Output
-from dataforge.errors import Problem, TerminalError
+from dataforge.errors import Problem
 from dataforge.observability.log import line
 
 if TYPE_CHECKING:
@@ -75,10 +74,6 @@ class SourceConfig(ComponentConfig):
 
     def asset(self) -> str | None:
         """Return what is read as an asset URI, or None where nothing stable can be named."""
-        return None
-
-    def follows(self) -> Output | None:
-        """Return the output of another pipeline that is read; None for all that lies outside."""
         return None
 
     def grade(self) -> Grade:
@@ -179,11 +174,6 @@ class CursorBounds:
     nulls: bool = True
 
 
-def no_outputs(output: Output) -> DestinationConfig:
-    """Refuse to look an output up: for places where the configs of other pipelines are not at hand."""
-    raise TerminalError(f"{output.dag_id or output.asset!r} can't be looked up here")
-
-
 @dataclass(frozen=True)
 class ExtractContext:
     """What a source may use while it reads.
@@ -191,8 +181,7 @@ class ExtractContext:
     `connection` looks an Airflow connection up by id; `scratch` is an empty local folder that is removed afterwards;
     `sample` is the number of rows that are enough (preview), or None for all; `log` takes a message and fields;
     `cursor` tells a source with a cursor field what is wanted, None for everything. A source calls `watch` with each
-    file of others that it is about to read: when it is another by the end of reading, the run begins anew. `output`
-    gives the destination that another pipeline writes.
+    file of others that it is about to read: when it is another by the end of reading, the run begins anew.
     """
 
     connection: Callable[[str], Connection]
@@ -202,7 +191,6 @@ class ExtractContext:
     log: Callable[..., None] = line
     cursor: CursorBounds | None = None
     watch: Callable[[Path], None] = lambda path: None  # noqa: ARG005 - for sources that are used by themselves
-    output: Callable[[Output], DestinationConfig] = no_outputs
 
 
 @dataclass(frozen=True)

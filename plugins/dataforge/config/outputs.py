@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from dataforge.components.base import DestinationConfig
-from dataforge.components.outputs import Output
+from dataforge.components.outputs import FollowingConfig, Output
 from dataforge.config.files import config_files, read_file, read_folder
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, Problem
@@ -34,7 +34,9 @@ def output_of(output: Output, root: Path | None = None) -> DestinationConfig:
 
 def following_problems(configs: Sequence[PipelineConfig], root: Path) -> Mapping[str, tuple[Problem, ...]]:
     """Return, by dag_id, what is wrong with the outputs these pipelines read; others are found below `root`."""
-    following = [config for config in configs if any(source.follows() for source in config.inputs.values())]
+    following = [
+        config for config in configs if any(isinstance(source, FollowingConfig) for source in config.inputs.values())
+    ]
     if not following:
         return {}
     known = {loaded.config.dag_id: loaded.config for loaded in read_folder(root).pipelines} if root.is_dir() else {}
@@ -47,9 +49,9 @@ def _problems(
     config: PipelineConfig, known: Sequence[PipelineConfig], edges: Mapping[str, set[str]]
 ) -> Iterator[Problem]:
     for name, source in config.inputs.items():
-        output = source.follows()
-        if output is None:
+        if not isinstance(source, FollowingConfig):
             continue
+        output = source.follows()
         place = ("source",) if config.source is not None else ("sources", name)
         problem, found = _find(output, known)
         if problem is not None:
@@ -86,7 +88,7 @@ def _find(
 
 def _upstream(config: PipelineConfig, known: Sequence[PipelineConfig]) -> Iterator[str]:
     for source in config.inputs.values():
-        if (output := source.follows()) is not None and (found := _find(output, known)[1]) is not None:
+        if isinstance(source, FollowingConfig) and (found := _find(source.follows(), known)[1]) is not None:
             yield found[0]
 
 

@@ -24,7 +24,7 @@ from dataforge.components.registry import CHECKS, DESTINATIONS, SOURCES, TRANSFO
 from dataforge.config.delivery import letter
 from dataforge.config.files import FileResult, Loaded, locate_problems, mark_duplicates, read_file, read_folder
 from dataforge.config.findings import Finding, in_order
-from dataforge.config.outputs import following_problems, output_of
+from dataforge.config.outputs import following_problems
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, DataForgeError, Problem
 
@@ -154,9 +154,7 @@ def live_columns(config: PipelineConfig) -> dict[str, Columns | None]:
                 continue
             with context.scratch() as scratch:
                 found[name] = {
-                    **built.discover(
-                        ExtractContext(context.connection, scratch, values, sample=1000, output=output_of)
-                    ),
+                    **built.discover(ExtractContext(context.connection, scratch, values, sample=1000)),
                     **source.columns,
                 }
         except ConfigError as error:

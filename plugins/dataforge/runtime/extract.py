@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 from dataforge.components.base import Batches, CursorBounds, ExtractContext, Extracted, Files, JsonValue
 from dataforge.components.database import quote_identifier
 from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
-from dataforge.config.outputs import output_of
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, NothingToLoad, TerminalError, TransientError
 from dataforge.observability.log import line, timed
@@ -285,8 +284,7 @@ def _extract(
     prefix = ("source",) if config.source is not None else ("sources", name)
     try:
         source = SOURCES.build(resolve(config.inputs[name], context.values))
-        given = ExtractContext(context.connection, scratch, context.values, sample, line, bounds, watch, output_of)
-        return source.extract(given)
+        return source.extract(ExtractContext(context.connection, scratch, context.values, sample, line, bounds, watch))
     except ConfigError as error:
         raise error.under(*prefix) from None
     except FileNotFoundError as error:

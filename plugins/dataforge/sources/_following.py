@@ -10,15 +10,13 @@ from typing import Any
 from dataforge.components import retry
 from dataforge.components.base import (
     Batches,
-    DestinationConfig,
     ExtractContext,
     Extracted,
     Files,
     Source,
-    SourceConfig,
 )
 from dataforge.components.database import quote_identifier, quote_literal
-from dataforge.components.outputs import Output
+from dataforge.components.outputs import FollowingConfig, Output
 from dataforge.components.paths import filesystem, is_s3, place, s3_call
 from dataforge.components.registry import SOURCES
 from dataforge.errors import ConfigError, Problem, TerminalError, TransientError
@@ -32,37 +30,37 @@ LOCK_SECONDS = 60.0
 """Longest wait for a DuckDB file that a load has open."""
 
 
-def read(config: SourceConfig, output: Output, context: ExtractContext) -> Extracted:
+def read(config: FollowingConfig, context: ExtractContext) -> Extracted:
     """Return the rows of an output, without the column that tells the run; TerminalError when nothing is there yet."""
-    target = context.output(output)
+    target: Any = config.target
     if target.type == "duckdb":
         return _duckdb(target, context)
-    extracted = _reader(config, output, target, context).extract(context)
+    extracted = _reader(config, target, context).extract(context)
     run_column = getattr(target, "run_column", None)
     return _without(extracted, run_column) if isinstance(extracted, Batches) and run_column else extracted
 
 
-def check(config: SourceConfig, output: Output, context: ExtractContext) -> str:
+def check(config: FollowingConfig, context: ExtractContext) -> str:
     """Return one sentence on what would be read."""
-    target = context.output(output)
+    target: Any = config.target
     name = getattr(target, "table", None) or getattr(target, "path", "")
     if target.type == "duckdb":
         found = _duckdb(target, context)
         return f"{target.type} {name}: {found.paths[0].stat().st_size} bytes as Parquet"
-    source = _reader(config, output, target, context)
+    source = _reader(config, target, context)
     asked = getattr(source, "check", None)
     return f"{target.type} {name}: {asked(context)}" if asked else f"{target.type} {name}"
 
 
-def _reader(config: SourceConfig, output: Output, target: Any, context: ExtractContext) -> Source:
+def _reader(config: FollowingConfig, target: Any, context: ExtractContext) -> Source:
     """Return the source that reads what stands in the destination."""
     if target.type in FILE_TYPES:
-        settings = _of_files(target, output, context)
+        settings = _of_files(target, config.follows(), context)
     elif target.type in SOURCES.types() and getattr(target, "table", None) and getattr(target, "connection", None):
         settings = {"type": target.type, "connection": target.connection, "table": target.table}
     else:
         message = f"no source reads what a destination of type {target.type!r} wrote"
-        raise ConfigError(Problem("unknown-component", message, (output.key,)))
+        raise ConfigError(Problem("unknown-component", message, (config.follows().key,)))
     wanted = SOURCES.get(settings["type"]).config.model_validate({**settings, "columns": dict(config.columns)})
     return SOURCES.build(wanted)
 
@@ -104,14 +102,14 @@ def _live(folder: str, target: Any, context: ExtractContext) -> list[str]:
     return names
 
 
-def _duckdb(target: DestinationConfig, context: ExtractContext) -> Files:
+def _duckdb(target: Any, context: ExtractContext) -> Files:
     """Copy the table out: the file is held open as short as can be, since one process at a time may write it."""
     import duckdb
 
     path = _database(target, context)
     if not path.is_file():
         raise TerminalError(f"there is no DuckDB file {path.name!r} yet; run the pipeline that writes it")
-    table = str(target.table)  # type: ignore[attr-defined]  # a duckdb destination's
+    table = str(target.table)
     copy = context.scratch / "output.parquet"
     name = ".".join(map(quote_identifier, table.split(".")))
     run_column = getattr(target, "run_column", None)
@@ -154,9 +152,9 @@ def _without(batches: Batches, column: str) -> Batches:
     return Batches(pa.RecordBatchReader.from_batches(kept, rows), batches.close)
 
 
-def discover(config: SourceConfig, output: Output, context: ExtractContext) -> Mapping[str, str]:
+def discover(config: FollowingConfig, context: ExtractContext) -> Mapping[str, str]:
     """Return the columns of an output."""
-    target = context.output(output)
+    target: Any = config.target
     if target.type == "duckdb":
         import duckdb
 
@@ -164,7 +162,7 @@ def discover(config: SourceConfig, output: Output, context: ExtractContext) -> M
         with duckdb.connect() as con:
             rows = con.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(files.paths[0])]).fetchall()
         return {row[0]: row[1] for row in rows}
-    asked = getattr(_reader(config, output, target, context), "discover", None)
+    asked = getattr(_reader(config, target, context), "discover", None)
     if asked is None:
         raise TerminalError(f"a destination of type {target.type!r} does not tell its columns")
     found: dict[str, str] = asked(context)

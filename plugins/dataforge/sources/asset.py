@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from dataforge.components.base import ExtractContext, Extracted, SourceConfig
-from dataforge.components.outputs import Output
+from dataforge.components.base import ExtractContext, Extracted
+from dataforge.components.outputs import FollowingConfig, Output
 from dataforge.components.registry import SOURCES
 from dataforge.sources import _following
 
 
-class AssetConfig(SourceConfig):
+class AssetConfig(FollowingConfig):
     """Config of the asset source."""
 
     type: Literal["asset"] = "asset"
@@ -42,12 +42,12 @@ class AssetSource:
 
     def extract(self, context: ExtractContext) -> Extracted:
         """Return the rows of the destination, without the column that tells the run."""
-        return _following.read(self.config, self.config.follows(), context)
+        return _following.read(self.config, context)
 
     def check(self, context: ExtractContext) -> str:
         """Return what would be read."""
-        return _following.check(self.config, self.config.follows(), context)
+        return _following.check(self.config, context)
 
     def discover(self, context: ExtractContext) -> dict[str, str]:
         """Return the columns of the destination."""
-        return dict(_following.discover(self.config, self.config.follows(), context))
+        return dict(_following.discover(self.config, context))

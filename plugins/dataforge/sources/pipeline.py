@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from dataforge.components.base import ExtractContext, Extracted, SourceConfig
+from dataforge.components.base import ExtractContext, Extracted
 from dataforge.components.fields import Name
-from dataforge.components.outputs import Output
+from dataforge.components.outputs import FollowingConfig, Output
 from dataforge.components.registry import SOURCES
 from dataforge.sources import _following
 
 
-class PipelineSourceConfig(SourceConfig):
+class PipelineSourceConfig(FollowingConfig):
     """Config of the pipeline source."""
 
     type: Literal["pipeline"] = "pipeline"
@@ -36,12 +36,12 @@ class PipelineSource:
 
     def extract(self, context: ExtractContext) -> Extracted:
         """Return the rows of the destination, without the column that tells the run."""
-        return _following.read(self.config, self.config.follows(), context)
+        return _following.read(self.config, context)
 
     def check(self, context: ExtractContext) -> str:
         """Return what would be read."""
-        return _following.check(self.config, self.config.follows(), context)
+        return _following.check(self.config, context)
 
     def discover(self, context: ExtractContext) -> dict[str, str]:
         """Return the columns of the destination."""
-        return dict(_following.discover(self.config, self.config.follows(), context))
+        return dict(_following.discover(self.config, context))
