@@ -87,7 +87,7 @@ def cursor_set(arguments: argparse.Namespace) -> int:
     text = arguments.value if arguments.given is None else arguments.given
     chosen = _chosen(arguments)
     name = _source(chosen.config, arguments.source)
-    field = str(chosen.config.inputs[name].cursor_field)
+    field = str(chosen.config.inputs[name].cursor_name)
     plans: list[tuple[int, dict[str, CursorPosition], CursorPosition]] = []
     for index in chosen.indexes:
         with chosen.ledger(index) as ledger:
@@ -293,7 +293,7 @@ def _chosen(arguments: argparse.Namespace) -> Chosen:
 
 def _source(config: PipelineConfig, name: str | None) -> str:
     """Return the source whose cursor is meant."""
-    able = [source for source, part in config.inputs.items() if part.cursor_field is not None]
+    able = [source for source, part in config.inputs.items() if part.cursor_name is not None]
     if not able:
         raise UsageError(f"no source of {config.dag_id!r} has a 'cursor_field'")
     if name is None and len(able) == 1:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Stric
 from dataforge.components.delivery import ContractMode, CursorStep, Grade, Reject, RejectLimit, SchemaContract
 from dataforge.components.extras import Extra
 from dataforge.components.fields import ColumnName, DataType, Duration, Name
-from dataforge.errors import Problem
+from dataforge.errors import Problem, TerminalError
 from dataforge.observability.log import line
 
 if TYPE_CHECKING:
@@ -75,6 +75,18 @@ class SourceConfig(ComponentConfig):
     def asset(self) -> str | None:
         """Return what is read as an asset URI, or None where nothing stable can be named."""
         return None
+
+    def position_name(self) -> str | None:
+        """Return what the source calls the position of its own that it reads on from, such as "offsets".
+
+        None for sources without one; those read on by a cursor field, if at all.
+        """
+        return None
+
+    @property
+    def cursor_name(self) -> str | None:
+        """The cursor field or the name of the source's own position; None where each run reads everything."""
+        return self.cursor_field if self.cursor_field is not None else self.position_name()
 
     def grade(self) -> Grade:
         """Return what a full read of this source proves; a read by cursor is a "window" at best."""
@@ -175,13 +187,36 @@ class CursorBounds:
 
 
 @dataclass(frozen=True)
+class Position:
+    """From where on a source reads that keeps a position of its own (`SourceConfig.position_name`), as JSON values.
+
+    `before` is where the run before ended, None where there was none. With `until`, this is a run done again: it reads
+    exactly from `before` to `until`. The source calls `reach`, before it returns from `extract`, with where it ends;
+    that is committed with the rows.
+    """
+
+    before: JsonValue = None
+    until: JsonValue = None
+    reach: Callable[[JsonValue], None] = lambda value: None  # noqa: ARG005 - for sources that are used by themselves
+
+
+def refuse_record(reject: Reject) -> None:
+    """Raise TerminalError for a record that can't be read, as where a pipeline keeps no dead letters."""
+    raise TerminalError(
+        f"{reject.position}: {reject.reason}; nothing was loaded. 'dead_letters' in the config would set it aside"
+    )
+
+
+@dataclass(frozen=True)
 class ExtractContext:
     """What a source may use while it reads.
 
     `connection` looks an Airflow connection up by id; `scratch` is an empty local folder that is removed afterwards;
     `sample` is the number of rows that are enough (preview), or None for all; `log` takes a message and fields;
     `cursor` tells a source with a cursor field what is wanted, None for everything. A source calls `watch` with each
-    file of others that it is about to read: when it is another by the end of reading, the run begins anew.
+    file of others that it is about to read: when it is another by the end of reading, the run begins anew. `position`
+    is for sources with a position of their own, None in a preview. `reject` takes a record that can't be read, before
+    `extract` returns; it raises where none may be set aside. `source` is the source's name in the pipeline.
     """
 
     connection: Callable[[str], Connection]
@@ -191,6 +226,9 @@ class ExtractContext:
     log: Callable[..., None] = line
     cursor: CursorBounds | None = None
     watch: Callable[[Path], None] = lambda path: None  # noqa: ARG005 - for sources that are used by themselves
+    position: Position | None = None
+    reject: Callable[[Reject], None] = refuse_record
+    source: str = ""
 
 
 @dataclass(frozen=True)

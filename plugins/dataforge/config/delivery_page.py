@@ -72,6 +72,10 @@ def _names(types: list[str]) -> str:
 def _ways(model: type[SourceConfig]) -> Iterator[tuple[str, str, SourceConfig]]:
     """Yield the ways in which a source can be read, as (its name, the way in words, a config)."""
     for label, settings in _variants(model):
+        if (own := _built(model, settings).position_name()) is not None:
+            yield label, f"on from its {own}", _built(model, settings)
+            yield label, "whole", _built(model, {**settings, "resume": False})
+            continue
         cursor = {**settings, "cursor_field": "updated_at"}
         yield label, "whole", _built(model, settings)
         yield label, "by cursor", _built(model, cursor)
@@ -110,7 +114,7 @@ def _letter(source: SourceConfig, target: type[DestinationConfig], disposition: 
     built = target.model_construct(**settings)
     if disposition not in capabilities(built).dispositions:
         return "–"
-    if disposition == "replace" and source.cursor_field is not None:
+    if disposition == "replace" and source.cursor_name is not None:
         return "–"
     config = PipelineConfig.model_construct(dag_id="any", source=source, sources={}, destination=built)
     return letter(config)[0].letter

@@ -11,16 +11,20 @@ Path = tuple[str | int, ...]
 
 def problems(config: PipelineConfig) -> list[Problem]:
     """Return why the pipeline's cursor could not be kept; nothing for one without a cursor."""
-    names = [name for name, source in config.inputs.items() if source.cursor_field is not None]
+    names = [name for name, source in config.inputs.items() if source.cursor_name is not None]
     if not names:
         return []
     single = config.source is not None
-    place: Path = ("source", "cursor_field") if single else ("sources", names[0], "cursor_field")
+    place: Path = ("source",) if single else ("sources", names[0])
+    own = config.inputs[names[0]].position_name()
+    key = "cursor_field" if own is None else "resume"
+    place = (*place, key)
+    remove = "remove 'cursor_field'" if own is None else "set 'resume' to false, to read all each time"
     if len(config.outputs) > 1:
         return [
             Problem(
                 "incremental-several-destinations",
-                f"'cursor_field' needs one destination, there are {len(config.outputs)}: the cursor is committed with "
+                f"{key!r} needs one destination, there are {len(config.outputs)}: the cursor is committed with "
                 "the rows, and two destinations can't commit together",
                 place,
                 "make a pipeline for each destination",
@@ -33,7 +37,7 @@ def problems(config: PipelineConfig) -> list[Problem]:
                 "incremental-no-ledger",
                 f"destination {target.type!r} keeps no record of its loads, so there is no place for the cursor",
                 place,
-                "use a destination that does, such as postgres or duckdb, or remove 'cursor_field'",
+                f"use a destination that does, such as postgres or duckdb, or {remove}",
             )
         ]
     templated = [name for name in ("path", "database") if "${" in str(getattr(target, name, ""))]

@@ -76,7 +76,7 @@ def _sources(config: PipelineConfig) -> Iterator[Problem]:
 
 def _destinations(config: PipelineConfig) -> Iterator[Problem]:
     """Yield what contradicts a write disposition, is no part of it, or may cost rows."""
-    cursors = [name for name, source in config.inputs.items() if source.cursor_field is not None]
+    cursors = [name for name, source in config.inputs.items() if source.cursor_name is not None]
     for index, target in enumerate(config.outputs):
         place: Path = ("destination", index) if isinstance(config.destination, tuple) else ("destination",)
         disposition = target.write_disposition
@@ -87,10 +87,12 @@ def _destinations(config: PipelineConfig) -> Iterator[Problem]:
         yield from _unused(target, place)
         if cursors and disposition == "replace":
             message = (
-                f"{_named(config, cursors[0])} reads by 'cursor_field', so a run holds new records only, and 'replace' "
+                f"{_reads_by(config, cursors[0])}, so a run holds new records only, and 'replace' "
                 "would remove all others"
             )
-            hint = "set write_disposition to 'merge' or 'append', or remove 'cursor_field'"
+            own = config.inputs[cursors[0]].position_name() is not None
+            remove = "set 'resume' to false" if own else "remove 'cursor_field'"
+            hint = f"set write_disposition to 'merge' or 'append', or {remove}"
             yield Problem("conflicting-keys", message, (*place, "write_disposition"), hint)
         if disposition == "merge":
             yield from _merge_risks(config, target, place, cursors)
@@ -109,7 +111,7 @@ def _merge_risks(
     deletes = getattr(target, "missing_rows", "keep") == "delete"
     if deletes and cursors:
         message = (
-            f"{_named(config, cursors[0])} reads by 'cursor_field', so a run holds new records only, and missing_rows "
+            f"{_reads_by(config, cursors[0])}, so a run holds new records only, and missing_rows "
             "'delete' would delete all others"
         )
         yield Problem("conflicting-keys", message, (*place, "missing_rows"), "remove one of the two")
@@ -120,11 +122,18 @@ def _merge_risks(
         yield _warning("rows-at-risk", message, (*place, "missing_rows"), hint)
     if cursors and getattr(target, "merge_strategy", "") == "delete_insert" and getattr(target, "merge_key", ()):
         message = (
-            f"{_named(config, cursors[0])} reads by 'cursor_field': where only some records of a 'merge_key' are new, "
+            f"{_reads_by(config, cursors[0])}: where only some records of a 'merge_key' are new, "
             "delete_insert deletes the rows of the others"
         )
         hint = "use a primary_key in place of merge_key, or a cursor that moves for all records of a key together"
         yield _warning("rows-at-risk", message, (*place, "merge_key"), hint)
+
+
+def _reads_by(config: PipelineConfig, name: str) -> str:
+    """Return by what a source reads on, as the beginning of a sentence."""
+    own = config.inputs[name].position_name()
+    how = f"its own {own}" if own else "'cursor_field'"
+    return f"{_named(config, name)} reads by {how}"
 
 
 def _unable(target: DestinationConfig, place: Path, able: list[str]) -> Problem:

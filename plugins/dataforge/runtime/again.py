@@ -34,7 +34,7 @@ def until_current(config: PipelineConfig, stage: Callable[[int], Result]) -> Res
         try:
             return stage(turn)
         except FencedError as error:
-            if all(source.cursor_field is None for source in config.inputs.values()):
+            if all(source.cursor_name is None for source in config.inputs.values()):
                 raise
             line("reading again", level=logging.WARNING, dag_id=config.dag_id, reason=str(error))
     return stage(ROUNDS - 1)
@@ -52,7 +52,7 @@ def agreed(config: PipelineConfig, manifests: Manifests, context: TaskContext) -
 
     Those that are given, unless another load was committed between their tasks; then all are extracted again.
     """
-    if all(source.cursor_field is None for source in config.inputs.values()):
+    if all(source.cursor_name is None for source in config.inputs.values()):
         return manifests, None
     staging = Staging.open(context.settings, context.connection)
 

@@ -13,14 +13,14 @@ cursor are told apart by digests, so that one which comes later is read and none
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataforge.components.base import CursorBounds, Files, SourceConfig
+from dataforge.components.base import CursorBounds, Files, JsonValue, Position, SourceConfig
 from dataforge.components.bounds import (
     Family,
     family,
@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 MAX_TIES = 10_000
 """Records with the greatest value that can be told apart; their digests take 35 bytes each in the ledger."""
 
+POSITION_TYPE = "JSON"
+"""The type of the cursor of a source that keeps a position of its own."""
+
 _FINER = (
     "use write_disposition 'merge' with a primary_key, which needs no telling apart, or a cursor_field that tells "
     "records apart more finely"
@@ -83,8 +86,13 @@ class Reading:
 
     @property
     def field(self) -> str:
-        """The cursor field as the config spells it."""
-        return self.config.cursor_field or ""
+        """The cursor field as the config spells it, or the name of the source's own position."""
+        return self.config.cursor_name or ""
+
+    @property
+    def own(self) -> bool:
+        """Whether the source keeps a position of its own, so that it gives exactly what is wanted by itself."""
+        return self.config.cursor_field is None
 
     @property
     def before(self) -> CursorPosition | None:
@@ -112,6 +120,23 @@ class Reading:
     def nulls(self) -> bool:
         """Whether records without a value concern this run: no interval has any."""
         return self.step.mode != "window"
+
+    def position(self, reach: Callable[[JsonValue], None]) -> Position:
+        """Return from where on a source with a position of its own reads; in a repeat nothing but the same range."""
+        before, after = self.before, self.after
+        if self.step.mode == "repeat" and after is None:
+            raise TerminalError(f"the run that is repeated noted no {self.field}; undo it with 'dataforge undo'")
+        return Position(
+            None if before is None else json.loads(before.value), json.loads(after.value) if after else None, reach
+        )
+
+    def reached(self, value: JsonValue) -> CursorStep:
+        """Return the step of a source with a position of its own that ended at that position."""
+        if self.step.mode == "repeat" or value is None:
+            return self.step
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        position = CursorPosition(self.field, text, POSITION_TYPE)
+        return replace(self.step, after={**self.step.before, self.source: position})
 
     def bounds(self) -> CursorBounds:
         """Return what the source may leave out: never a record that `cut` would keep."""
@@ -179,7 +204,7 @@ def readings(config: PipelineConfig, context: TaskContext) -> dict[str, Reading]
 
     ConfigError where the pipeline can't be read that way, TerminalError where this run can't.
     """
-    chosen = {name: source for name, source in config.inputs.items() if source.cursor_field is not None}
+    chosen = {name: source for name, source in config.inputs.items() if source.cursor_name is not None}
     if not chosen:
         return {}
     refuse(config)
@@ -201,6 +226,12 @@ def readings(config: PipelineConfig, context: TaskContext) -> dict[str, Reading]
                     f"the cursor stands at {position.value!r} of the field {position.field!r}, but the config names "
                     f"{reading.field!r}; 'dataforge cursor set' or 'dataforge cursor reset' says where to go on"
                 )
+        if reading.own and step.mode == "window":
+            raise TerminalError(
+                f"source {source.type!r} reads on from its {reading.field}, which say nothing about a data interval: a "
+                "backfill is not possible; run the pipeline as scheduled, or put the cursor back with "
+                "'dataforge cursor set'"
+            )
         _refuse_ahead(reading)
         found[name] = reading
     return found
@@ -211,7 +242,9 @@ def refuse(config: PipelineConfig) -> None:
     if found := incremental.problems(config):
         raise ConfigError(found)
     if config.outputs[0].write_disposition == "replace":
-        message = "'cursor_field' reads new records only, and 'replace' would remove all others"
+        chosen = next(source for source in config.inputs.values() if source.cursor_name is not None)
+        how = "'cursor_field'" if chosen.cursor_field is not None else f"a source with its own {chosen.cursor_name}"
+        message = f"{how} reads new records only, and 'replace' would remove all others"
         raise ConfigError(Problem("conflicting-keys", message, (*ledgers.place(config, 0), "write_disposition")))
 
 

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dataforge.components.base import Batches, CursorBounds, ExtractContext, Extracted, Files, JsonValue
+from dataforge.components.base import Batches, ExtractContext, Extracted, Files, JsonValue, refuse_record
 from dataforge.components.database import quote_identifier
+from dataforge.components.delivery import Reject, RejectLimit
 from dataforge.components.registry import DESTINATIONS, SOURCES, TRANSFORMS
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, NothingToLoad, TerminalError, TransientError
@@ -46,7 +47,9 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
         extra: dict[str, JsonValue] = {}
         parts: list[Path] = []
         view = views[source]
-        if source in readings:
+        if source in readings and readings[source].own:
+            extra["cursor"] = readings[source].reached(views.reached.get(source)).to_json()
+        if source in readings and not readings[source].own:
             cut = cut_views(con, views, readings, folder)[source]
             extra["cursor"] = cut.step.to_json()
             if cursor.reject(con, cut, readings[source], folder / "rejects-cursor.parquet"):
@@ -60,6 +63,7 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
         else:
             rows = with_widening(views.values(), lambda: write_parquet(con, source, part))
         parts += view.write_rejects(folder, source)
+        parts += views.write_refused(folder, source)
         views.refuse_incomplete()
         rejected = len(rejects.read(parts))
         extra |= {"rows_read": rows + rejected, "rejected": rejected}
@@ -78,7 +82,7 @@ def cut_views(
     """Leave only the wanted records in the views of sources with a cursor, which are kept in `folder` for that."""
     cuts: dict[str, Cut] = {}
     for name, view in views.items():
-        if (reading := readings.get(name)) is not None:
+        if (reading := readings.get(name)) is not None and not reading.own:
             path = folder / f"cut-{len(cuts)}.parquet"
             cuts[name] = with_widening([view], partial(cursor.cut, con, view, reading, path))
     views.update({name: cut.view for name, cut in cuts.items()})
@@ -86,10 +90,15 @@ def cut_views(
 
 
 class Views(dict[str, "Landed"]):
-    """The sources' views by name, and the files that they are read from as those were before they were read."""
+    """The sources' views by name, and the files that they are read from as those were before they were read.
+
+    `reached` holds where sources with a position of their own ended, `refused` the records that could not be read.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.reached: dict[str, JsonValue] = {}
+        self.refused: dict[str, list[Reject]] = {}
         self._files: dict[Path, tuple[int, int, int]] = {}
         self._landed: list[Landed] = []
 
@@ -97,6 +106,23 @@ class Views(dict[str, "Landed"]):
         """Take in a source's view as it was landed; another may stand in its place later."""
         self[name] = view
         self._landed.append(view)
+
+    def reject(self, name: str, limit: RejectLimit, reject: Reject) -> None:
+        """Keep a record of a source that could not be read; TerminalError when there are too many, or none may be."""
+        if not limit.enabled:
+            refuse_record(reject)
+        found = self.refused.setdefault(name, [])
+        found.append(reject)
+        if len(found) > limit.max_rows:
+            raise TerminalError(
+                f"{limit.exceeded(len(found), len(found))}; nothing was loaded. The last one: "
+                f"{reject.position}: {reject.reason}"
+            )
+
+    def write_refused(self, folder: Path, name: str) -> list[Path]:
+        """Write the records that could not be read as a reject part, if there are any; return its path."""
+        part = rejects.next_part(folder)
+        return [part] if rejects.write(part, self.refused.get(name, ())) else []
 
     def watch(self, path: Path) -> None:
         """Note what a file is now."""
@@ -138,10 +164,9 @@ def landed(
     """
     from dataforge.runtime.landing import NoRecordsError, land
 
-    bounds = {name: reading.bounds() for name, reading in (readings or {}).items()}
     views = Views()
     extracted = {
-        name: _extract(config, name, context, scratch / f"source-{name}", sample, bounds.get(name), views.watch)
+        name: _extract(config, name, context, scratch / f"source-{name}", sample, (readings or {}).get(name), views)
         for name in sources
     }
     files = [path for one in extracted.values() if isinstance(one, Files) for path in one.paths]
@@ -276,15 +301,28 @@ def _extract(
     context: TaskContext,
     scratch: Path,
     sample: int | None,
-    bounds: CursorBounds | None,
-    watch: Callable[[Path], None],
+    reading: Reading | None,
+    views: Views,
 ) -> Extracted:
     scratch.mkdir(mode=0o700)
     (scratch.parent / f"land-{name}").mkdir(mode=0o700)
     prefix = ("source",) if config.source is not None else ("sources", name)
     try:
         source = SOURCES.build(resolve(config.inputs[name], context.values))
-        return source.extract(ExtractContext(context.connection, scratch, context.values, sample, line, bounds, watch))
+        return source.extract(
+            ExtractContext(
+                context.connection,
+                scratch,
+                context.values,
+                sample,
+                line,
+                reading.bounds() if reading and not reading.own else None,
+                views.watch,
+                reading.position(partial(views.reached.__setitem__, name)) if reading and reading.own else None,
+                partial(views.reject, name, config.reject_limit),
+                name,
+            )
+        )
     except ConfigError as error:
         raise error.under(*prefix) from None
     except FileNotFoundError as error:

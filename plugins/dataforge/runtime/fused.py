@@ -19,7 +19,7 @@ from dataforge.runtime import again, cursor, rejects
 from dataforge.runtime.checks import CheckResult
 from dataforge.runtime.compile import Plan, SqlSegment, compile
 from dataforge.runtime.context import TaskContext
-from dataforge.runtime.extract import cut_views, keep, landed, with_widening
+from dataforge.runtime.extract import Views, cut_views, keep, landed, with_widening
 from dataforge.runtime.load import BATCH_ROWS, ParquetRows, load
 from dataforge.runtime.staging import parquet_rows
 from dataforge.runtime.transform import check, make
@@ -53,7 +53,8 @@ def _once(config: PipelineConfig, context: TaskContext) -> dict[str, JsonValue]:
             aside = scratch / "aside"
             aside.mkdir()
             rows_read, parts = _set_aside(config, con, came, views, cuts, readings, scratch, aside)
-            step = cursor.merge(cut.step for cut in cuts.values())
+            own = [reading.reached(views.reached.get(name)) for name, reading in readings.items() if reading.own]
+            step = cursor.merge([*(cut.step for cut in cuts.values()), *own])
             checked: list[CheckResult] = []
 
             def stream() -> list[LoadReport]:
@@ -96,7 +97,7 @@ def _set_aside(
     config: PipelineConfig,
     con: DuckDBPyConnection,
     came: Mapping[str, Landed],
-    views: dict[str, Landed],
+    views: Views,
     cuts: Mapping[str, cursor.Cut],
     readings: Mapping[str, cursor.Reading],
     scratch: Path,
@@ -119,6 +120,7 @@ def _set_aside(
             if cursor.reject(con, cuts[name], readings[name], part):
                 parts.append(part)
         parts += view.write_rejects(aside, name)
+        parts += views.write_refused(aside, name)
     rejected = len(rejects.read(parts))
     rejects.refuse_too_many(config.reject_limit, rejected, rows + rejected, parts)
     return rows + rejected, parts
