@@ -49,6 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
     new.add_argument("--source", default="csv", help="type of the source (default: csv)")
     new.add_argument("--destination", default="duckdb", help="type of the destination (default: duckdb)")
 
+    export = _command(commands, "exporting", "export", "write a plain Airflow module that runs without DataForge")
+    export.add_argument("path", type=Path, metavar="CONFIG")
+    export.add_argument("--dag-id", help="which pipeline, where the file describes several")
+    export.add_argument("--output", type=Path, metavar="FILE", help="write it to this file instead of printing it")
+    export.add_argument("--offline", action="store_true", help="don't ask the sources for their columns and types")
+
     run = _command(commands, "runs", "run", "run a pipeline here and now, without a scheduler")
     run.add_argument("path", type=Path, metavar="CONFIG")
     run.add_argument(

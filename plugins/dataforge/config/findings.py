@@ -61,6 +61,8 @@ CODES: dict[str, str] = {
     # plain words
     "empty-request": "The request has no words.",
     # columns, SQL and what a pipeline does as a whole
+    "circular-source": "Pipelines read each other's outputs in a circle.",
+    "unknown-asset": "No pipeline writes this asset.",
     "contract-frozen": "A column would have to change, which the schema contract does not allow.",
     "constant": "An expression names no column where one is needed.",
     "duplicate-column": "A step would give two columns the same name.",

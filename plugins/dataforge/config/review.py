@@ -129,6 +129,13 @@ def _merge_risks(
         yield _warning("rows-at-risk", message, (*place, "merge_key"), hint)
 
 
+def _reads_by(config: PipelineConfig, name: str) -> str:
+    """Return by what a source reads on, as the beginning of a sentence."""
+    own = config.inputs[name].position_name()
+    how = f"its own {own}" if own else "'cursor_field'"
+    return f"{_named(config, name)} reads by {how}"
+
+
 def _unable(target: DestinationConfig, place: Path, able: list[str]) -> Problem:
     disposition = target.write_disposition
     if disposition == "merge" and capabilities(target).kind == "files":

@@ -24,6 +24,7 @@ from dataforge.components.registry import CHECKS, DESTINATIONS, SOURCES, TRANSFO
 from dataforge.config.delivery import letter
 from dataforge.config.files import FileResult, Loaded, locate_problems, mark_duplicates, read_file, read_folder
 from dataforge.config.findings import Finding, in_order
+from dataforge.config.outputs import following_problems
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import ConfigError, DataForgeError, Problem
 
@@ -53,9 +54,11 @@ def check_paths(paths: Iterable[Path], *, root: Path, live: bool = False) -> Che
         files |= {file.path: file for file in found}
     results = mark_duplicates(files.values())
     findings = [finding for file in results for finding in file.findings]
-    for file in results:
-        for loaded in file.pipelines:
-            findings += locate_problems(problems(loaded.config, live=live), loaded)
+    pipelines = [loaded for file in results for loaded in file.pipelines]
+    followed = following_problems([loaded.config for loaded in pipelines], root)
+    for loaded in pipelines:
+        wrong = (*problems(loaded.config, live=live), *followed.get(loaded.config.dag_id, ()))
+        findings += locate_problems(wrong, loaded)
     return Checked(results, in_order(findings))
 
 

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dataforge.components.base import RunValues
+from dataforge.components.outputs import FollowingConfig
 from dataforge.components.placeholders import Placeholder, substitute
+from dataforge.config.outputs import output_of
 from dataforge.errors import ConfigError, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -27,6 +29,8 @@ def resolve(config: M, values: RunValues) -> M:
     resolved = _model(config, values, (), problems)
     if problems:
         raise ConfigError(problems)
+    if isinstance(resolved, FollowingConfig):
+        return resolved.leading_to(output_of(resolved.follows()))
     return resolved
 
 
