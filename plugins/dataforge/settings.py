@@ -116,6 +116,7 @@ class Settings(BaseModel):
     llm_refine: tuple[str, ...] = Field(default=(), description="The same for refining only.")
     llm_repair: tuple[str, ...] = Field(default=(), description="The same for repairing only.")
     llm_explain: tuple[str, ...] = Field(default=(), description="The same for explaining only.")
+    llm_transform: tuple[str, ...] = Field(default=(), description="The same for ai steps of pipelines only.")
     llm_first_token_seconds: float | None = Field(
         default=None,
         gt=0,
@@ -234,7 +235,7 @@ def from_mapping(values: dict[str, str]) -> Settings:
     parsed: dict[str, object] = {name: value for name, value in values.items() if value != ""}
     if "data_folders" in parsed:
         parsed["data_folders"] = tuple(_folder(part) for part in str(parsed["data_folders"]).split(":") if part)
-    for name in ("llm_chain", "llm_author", "llm_refine", "llm_repair", "llm_explain"):
+    for name in ("llm_chain", "llm_author", "llm_refine", "llm_repair", "llm_explain", "llm_transform"):
         if name in parsed:
             parsed[name] = tuple(part.strip() for part in str(parsed[name]).split(",") if part.strip())
     for name in ("configs_folder", "output_folder", "scratch_folder"):

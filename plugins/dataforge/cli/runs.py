@@ -11,6 +11,7 @@ from dataforge.cli.loading import load_one
 from dataforge.cli.output import print_json, print_table, progress
 from dataforge.components.base import JsonValue
 from dataforge.config.pipeline import Param, PipelineConfig
+from dataforge.dag_factory.asking import with_models
 from dataforge.runtime.breaker import guarded
 from dataforge.runtime.context import TaskContext, local
 
@@ -21,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     context = local(config, _params(config, arguments.param), arguments.interval, run_id=arguments.run_id)
     began = time.monotonic()
     with guarded(context) as context:
+        context = with_models(context)
         loads, checks = _fused(config, context) if config.execution == "fused" else _staged(config, context)
     seconds = time.monotonic() - began
     if arguments.format == "json":
@@ -37,7 +39,7 @@ def preview(arguments: argparse.Namespace) -> int:
     from dataforge.runtime.preview import run as run_preview
 
     config = load_one(arguments.path, arguments.dag_id).config
-    context = local(config, _params(config, arguments.param), arguments.interval)
+    context = with_models(local(config, _params(config, arguments.param), arguments.interval))
     result = run_preview(config, context, arguments.rows)
     if arguments.format == "json":
         print_json(result.to_json())
@@ -58,7 +60,7 @@ def plan(arguments: argparse.Namespace) -> int:
     from dataforge.runtime.plan import run as run_plan
 
     config = load_one(arguments.path, arguments.dag_id).config
-    context = local(config, _params(config, arguments.param), arguments.interval)
+    context = with_models(local(config, _params(config, arguments.param), arguments.interval))
     planned = run_plan(config, context)
     if arguments.format == "json":
         print_json({"status": "planned", "dag_id": config.dag_id, **asdict(planned)})

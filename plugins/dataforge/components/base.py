@@ -499,6 +499,15 @@ class Sifting(Protocol):
         ...
 
 
+@runtime_checkable
+class Traceable(Protocol):
+    """An Arrow transform that tells what its columns are made from; without that, a new one is made from all."""
+
+    def made_from(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the new and changed columns, each with the columns that it is made from; all others pass as is."""
+        ...
+
+
 @dataclass(frozen=True)
 class CheckQueries:
     """How a check is measured.

@@ -248,12 +248,13 @@ def attempt(stage: Callable[[TaskContext], dict[str, JsonValue]]) -> dict[str, J
     A TransientError is tried again as the task's retries say; where there is nothing to load, the task and what follows
     is skipped; any other error of ours fails the task for good.
     """
+    from dataforge.dag_factory.asking import with_models
     from dataforge.runtime.breaker import guarded
     from dataforge.runtime.context import from_airflow
 
     try:
         with guarded(from_airflow()) as context:
-            return stage(context)
+            return stage(with_models(context))
     except TransientError as error:
         raise AirflowException(str(error)) from None
     except NothingToLoad as nothing:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from dataforge.gateway.lines import Line
 
-Task = Literal["author", "refine", "repair", "explain", "embed"]
+Task = Literal["author", "refine", "repair", "explain", "transform", "embed"]
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "refused"]
 JsonSchema = Mapping[str, Any]

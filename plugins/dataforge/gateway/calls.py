@@ -133,6 +133,7 @@ class Chains:
         """Return all connections of all chains, in order."""
         one = self._settings
         texts = (*one.llm_chain, *one.llm_author, *one.llm_refine, *one.llm_repair, *one.llm_explain)
+        texts += one.llm_transform
         return list(dict.fromkeys(_entry(text).connection for text in texts)) or [self._default]
 
     def profile(self, connection: str) -> Profile:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataforge.components import sql
-from dataforge.components.base import Columns
+from dataforge.components.base import Columns, Traceable
 from dataforge.config.pipeline import PipelineConfig
 from dataforge.errors import TerminalError
 from dataforge.runtime.compile import Plan, Step, compile
@@ -82,11 +82,26 @@ def _made(step: Step, plan: Plan) -> list[tuple[list[Origin], bool]]:
     """Return for each column of a step the columns it is made from, and whether the step does more than pass it on."""
     inputs = {name: _known(plan.columns_of(name)) for name in step.reads}
     columns = _known(step.columns)
+    if isinstance(step.component, Traceable):
+        return _told(step.component, columns, inputs)
     if step.query is None:  # a transform in Python, which may do anything
         every = [(name, one) for name, found in inputs.items() for one in found]
         same = {one: [(name, one)] for name, found in inputs.items() for one in found}
         return [(same.get(column, every), True) for column in columns]
     return _of_query(step.query, columns, inputs)
+
+
+def _told(component: Traceable, columns: Columns, inputs: Mapping[str, Columns]) -> list[tuple[list[Origin], bool]]:
+    """The same for a transform in Python that tells what its columns are made from."""
+    ((relation, known),) = inputs.items()
+    spelled = {name.lower(): name for name in known}
+    made = {name.lower(): origins for name, origins in component.made_from().items()}
+    found = []
+    for column in columns:
+        origins = made.get(column.lower(), (column,))
+        named = [(relation, spelled[origin.lower()]) for origin in origins if origin.lower() in spelled]
+        found.append((named, column.lower() in made))
+    return found
 
 
 def _of_query(query: exp.Query, columns: Columns, inputs: Mapping[str, Columns]) -> list[tuple[list[Origin], bool]]:

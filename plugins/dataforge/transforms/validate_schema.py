@@ -85,6 +85,10 @@ class ValidateSchema:
             sql.match_column(dict.fromkeys(schema.names, ""), self._config.column, "column")
         return schema
 
+    def made_from(self) -> dict[str, tuple[str, ...]]:
+        """Return nothing: no column is changed."""
+        return {}
+
     def apply_batches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the batches as they are; TerminalError at the first record that breaks the schema."""
         seen = 0

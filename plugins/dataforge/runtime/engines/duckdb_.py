@@ -16,7 +16,7 @@ from dataforge.components import sql
 from dataforge.components.base import ArrowTransform, Columns, Contextual
 from dataforge.components.database import quote_identifier, quote_literal, writing_config
 from dataforge.components.wide_decimals import held_batch, held_schema
-from dataforge.errors import DataForgeError, TerminalError, TransientError, bounded
+from dataforge.errors import ConfigError, DataForgeError, TerminalError, TransientError, bounded
 from dataforge.runtime.compile import ArrowSegment, Plan, SqlSegment, mark_json, read_arrow
 
 if TYPE_CHECKING:
@@ -257,7 +257,10 @@ def ready(component: ArrowTransform, plan: Plan, step: int) -> ArrowTransform:
         return component
     if plan.context is None:
         raise TerminalError(f"{_place(plan, step)} needs a run: its connection or its language model")
-    return component.using(plan.context)
+    try:
+        return component.using(plan.context)
+    except ConfigError as error:
+        raise error.under("transforms", step) from None
 
 
 def transformed(component: ArrowTransform, step: int, plan: Plan, stream: pa.RecordBatchReader) -> pa.RecordBatchReader:
