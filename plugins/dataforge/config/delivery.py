@@ -172,7 +172,9 @@ def _mentions(value: object) -> bool:
 
 def capabilities(target: DestinationConfig) -> Capabilities:
     """Return what the destination of that config can do."""
-    return DESTINATIONS.build(target).capabilities
+    # mostly they stand at the class, and are known where its packages are not installed
+    found = getattr(DESTINATIONS.get(target.type).cls, "capabilities", None)
+    return found if isinstance(found, Capabilities) else DESTINATIONS.build(target).capabilities
 
 
 def _delivery(index: int, target: DestinationConfig, read: Reading) -> Delivery:

@@ -1,4 +1,4 @@
-"""Types that databases declare for columns, as the engine's types."""
+"""Types that databases declare for columns, as the engine's types, and what asks for them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _PLAIN = {
     "INT": "BIGINT",
     "BIGINT": "BIGINT",
     "FLOAT": "DOUBLE",
+    "REAL": "DOUBLE",
     "DOUBLE": "DOUBLE",
     "DATE": "DATE",
     "TIMESTAMP": "TIMESTAMP",
@@ -23,6 +24,14 @@ _PLAIN = {
     "BLOB": "BLOB",
     "JSON": "VARCHAR",
 }
+
+
+SIZED = (
+    "SELECT COLUMN_NAME, CASE WHEN DATA_TYPE IN ('decimal', 'numeric', 'NUMBER') AND NUMERIC_PRECISION IS NOT NULL "
+    "THEN CONCAT(DATA_TYPE, '(', NUMERIC_PRECISION, ',', NUMERIC_SCALE, ')') ELSE DATA_TYPE END "
+    "FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION"
+)
+"""Asks SQL Server or Snowflake for a table's columns; `{schema}` is an expression for its schema."""
 
 
 def declared_types(columns: Iterable[Sequence[Any]], dialect: str) -> dict[str, str]:
@@ -43,6 +52,8 @@ def declared_types(columns: Iterable[Sequence[Any]], dialect: str) -> dict[str, 
             precision, scale = digits[0], digits[1] if len(digits) > 1 else 0
             if precision <= 38:
                 found[str(name)] = f"DECIMAL({precision},{scale})"
+        elif dialect == "oracle" and kind.is_type("date"):
+            found[str(name)] = "TIMESTAMP"  # Oracle's dates have a time of day
         elif dialect == "mysql" and kind.is_type("timestamptz", "timestampltz"):
             found[str(name)] = "TIMESTAMP"  # the drivers give it without an offset
         elif plain := _PLAIN.get(spelled.split("(")[0]):

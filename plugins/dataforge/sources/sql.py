@@ -133,13 +133,19 @@ class SqlSource:
         dialect = DIALECTS.get(connection.type)
         if self.config.query is not None:
             return prepare(self.config.query, dialect, context.values)
-        names = [exp.to_identifier(part, quoted=True) for part in (self.config.table or "").split(".")]
+        spelled_out = self.config.table or ""
+        if self.connection_type in ("oracle", "snowflake"):
+            spelled_out = upper_case(spelled_out)
+        names = [exp.to_identifier(part, quoted=True) for part in spelled_out.split(".")]
         table = exp.Table(this=names[-1], db=names[0] if len(names) > 1 else None)
         return exp.select("*").from_(table).sql(dialect)
 
     def declared(self, con: Any, lifeline: Lifeline) -> Mapping[str, str]:  # noqa: ARG002 - for those who can tell
         """Return the types that the table declares, column name to DuckDB type; none where it can't be told."""
         return {}
+
+    def opened(self, con: Any) -> None:
+        """Prepare a new connection beyond what statements can say."""
 
     def _connection(self, context: ExtractContext) -> Connection:
         connection = context.connection(self.config.connection)
@@ -154,6 +160,7 @@ class SqlSource:
         """Open a connection that only reads where the driver can say so."""
 
         def prepare(_hook: Any, con: Any) -> None:
+            self.opened(con)
             for statement in self.session:
                 with closing(con.cursor()) as cursor:
                     cursor.execute(statement)
@@ -191,6 +198,11 @@ class SqlSource:
             except Exception as error:  # noqa: BLE001 each driver has errors of its own
                 raise explain(error, connection) from None
         return {name: declared.get(name, "") for name in names}
+
+
+def upper_case(table: str) -> str:
+    """Return a table's name with each part that is all in lower case in upper case, as Oracle and Snowflake do."""
+    return ".".join(part.upper() if part == part.lower() else part for part in table.split("."))
 
 
 _ORDERS_LAST = frozenset({"tsql"})
