@@ -153,6 +153,10 @@ class DestinationConfig(ComponentConfig):
         """Return a name for what only one load may write at a time; None where loads don't disturb each other."""
         return None
 
+    def commit_point(self) -> str | None:
+        """Return where a load becomes true, for a destination whose readers must look there; None for one by files."""
+        return None
+
 
 @dataclass(frozen=True)
 class Connection:

@@ -194,7 +194,8 @@ def _delivery(index: int, target: DestinationConfig, read: Reading) -> Delivery:
         return Delivery(
             index,
             "M",
-            "all files of a load become true at once, by one manifest; who lists files may see a load under way",
+            target.commit_point()
+            or "all files of a load become true at once, by one manifest; who lists files may see a load under way",
             ("use a table destination, where every reader sees all rows of a load or none",),
         )
     return Delivery(index, "E", "; ".join(_exact(target)))
