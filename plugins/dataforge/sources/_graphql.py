@@ -74,7 +74,7 @@ class Conversation:
 
     def __init__(self, client: Client, url: str) -> None:
         self.client, self.url, self.points = client, url, Points()
-        client.judge = self.judge
+        self._first, client.judge = client.judge, self.judge
 
     def ask(self, query: str, variables: Mapping[str, Any], operation: str | None = None) -> Answer:
         """Return the answer to a query, after the pause that the limit asks for."""
@@ -93,6 +93,8 @@ class Conversation:
 
     def judge(self, answer: Answer) -> Ruling | None:
         """Decide about an answer by its `errors`; one that says that the limit is reached is asked for again."""
+        if (ruling := self._first(answer)) is not None:
+            return ruling
         errors = _at(answer.body, "errors")
         if not isinstance(errors, list) or not errors:
             return None
@@ -139,19 +141,28 @@ def nodes(body: bytes, path: str) -> tuple[list[Any], dict[str, Any] | None]:
         if _has_null(body, place):
             return [], None
         raise TerminalError(f"the answer has nothing at {place!r}")
+    return members(text, place)
+
+
+def members(text: bytes, place: str) -> tuple[list[Any], dict[str, Any] | None]:
+    """Return the records of a connection, list or object, each as its own text, and the `pageInfo` of a connection."""
     if text[:1] != b"{":
-        records = _json_text.records_at(text, "")
-        if records is None:
-            raise TerminalError(f"{place!r} holds no object and no list")
-        return [record for record in records if bytes(record).strip() != b"null"], None
+        return _present(text, place), None
     page = _at(text, "pageInfo")
     info = page if isinstance(page, dict) else None
     if (found := _json_text.value_at(text, "nodes")) is not None and found[:1] == b"[":
-        return [record for record in _json_text.records_at(found, "") or [] if bytes(record).strip() != b"null"], info
+        return _present(found, place), info
     if (found := _json_text.value_at(text, "edges")) is not None and found[:1] == b"[":
-        edges = [_json_text.value_at(bytes(edge), "node") for edge in _json_text.records_at(found, "") or []]
+        edges = [_json_text.value_at(bytes(edge), "node") for edge in _present(found, place)]
         return [edge for edge in edges if edge is not None], info
     return [text], info
+
+
+def _present(text: bytes, place: str) -> list[Any]:
+    records = _json_text.records_at(text, "")
+    if records is None:
+        raise TerminalError(f"{place!r} holds no object and no list")
+    return [record for record in records if bytes(record).strip() != b"null"]
 
 
 def _at(body: bytes, path: str) -> Any:
