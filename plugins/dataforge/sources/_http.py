@@ -104,7 +104,8 @@ class Login(Protocol):
 class Client:
     """Sends requests to one origin. `page_seconds` bounds one answer with its body, `ends` (monotonic) all of them.
 
-    `judge` may decide about an answer before its status does; `sent` counts requests.
+    `judge` may decide about an answer before its status does, `pause` says how many seconds to wait before the next
+    request; `sent` counts requests.
     """
 
     connection: Connection
@@ -117,6 +118,7 @@ class Client:
     login: Login | None = None
     judge: Callable[[Answer], Ruling | None] = lambda answer: None  # noqa: ARG005
     tries: Tries = field(default_factory=Tries)
+    pause: Callable[[], float] = float
     secrets: Callable[[], Iterable[str]] = tuple
     sent: int = 0
     _session: Any = None
@@ -365,7 +367,9 @@ class Client:
         return bytes(parts), declared is not None or chunked, digest.digest(), file
 
     def _pace(self) -> None:
-        pause = self._last + self.interval - time.monotonic()
+        pause = max(self._last + self.interval - time.monotonic(), self.pause())
+        if pause > self.ends - time.monotonic():
+            raise TransientError(f"the rate limit asks to wait for {pause:.0f} s, beyond the run's time limit")
         if pause > 0:
             time.sleep(pause)
         self._last = time.monotonic()

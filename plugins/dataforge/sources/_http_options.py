@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from dataforge.components.base import JsonValue, SourceConfig
 from dataforge.components.fields import ColumnName, ConnectionId, Duration, TemplatedText
+from dataforge.components.placeholders import CURSOR
 from dataforge.sources._http import check_endpoint
 
 Scalar = TemplatedText | bool | int | float
@@ -473,3 +474,12 @@ class HttpSourceConfig(SourceConfig):
 def names_between(text: str) -> set[str]:
     """Return the names that stand in braces in a text."""
     return set(BETWEEN.findall(text.replace("${", "$ ")))
+
+
+def holds_cursor(value: JsonValue) -> bool:
+    """Whether a `${cursor}` stands anywhere in a value."""
+    if isinstance(value, dict):
+        return any(map(holds_cursor, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(holds_cursor, value))
+    return isinstance(value, str) and CURSOR.search(value) is not None

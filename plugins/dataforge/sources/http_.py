@@ -12,7 +12,6 @@ from typing_extensions import Self
 
 from dataforge.components.base import ExtractContext, Files, JsonValue
 from dataforge.components.delivery import Grade
-from dataforge.components.placeholders import CURSOR
 from dataforge.components.registry import SOURCES
 from dataforge.sources import _json_text
 from dataforge.sources._http import Answer, Ruling
@@ -30,6 +29,7 @@ from dataforge.sources._http_options import (
     Scalar,
     Slices,
     check_body,
+    holds_cursor,
     names_between,
 )
 
@@ -94,7 +94,7 @@ class HttpConfig(HttpSourceConfig):
     @model_validator(mode="after")
     def _cursor_known(self) -> Self:
         parents = ((each.query, each.body) for each in self.partitions if each.type == "parent")
-        if self.cursor_field is None and any(map(_holds_cursor, (self.query, self.body, *parents))):
+        if self.cursor_field is None and any(map(holds_cursor, (self.query, self.body, *parents))):
             raise ValueError("'${cursor}' needs 'cursor_field', the field whose greatest value it is")
         return self
 
@@ -212,11 +212,3 @@ def _same(text: bytes, wanted: str | bool | float) -> bool:
     if isinstance(wanted, str):
         return str(found) == wanted
     return isinstance(found, bool) == isinstance(wanted, bool) and bool(found == wanted)
-
-
-def _holds_cursor(value: JsonValue) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_cursor, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_holds_cursor, value))
-    return isinstance(value, str) and CURSOR.search(value) is not None
