@@ -136,6 +136,15 @@ def test_writers_wait_for_each_other(store: Store) -> None:
     assert revisions.history(store, "a.json")[0].text == "40"
 
 
+def test_who_only_reads_waits_for_no_writer(store: Store) -> None:
+    audit.record(store, "ada", "deploy", "a.json")
+    with store.transaction() as writing, ThreadPoolExecutor(1) as pool:
+        audit.add(writing, "ada", "deploy", "b.json")
+        seen = pool.submit(audit.entries, store).result(timeout=10)
+        assert [one.subject for one in seen] == ["a.json"]
+    assert [one.subject for one in audit.entries(store)] == ["b.json", "a.json"]
+
+
 def test_chats_belong_to_one_person(store: Store) -> None:
     chat = chats.begin_chat(store, "ada", "Orders", file="orders.json")
     assert chats.say(store, chat.id, "ada", "user", "every day") is not None

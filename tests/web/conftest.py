@@ -105,10 +105,10 @@ class Web:
         }
         return self.client.request(method, BASE + path, json=body, headers=told)
 
-    def events(self, job: str, **headers: str) -> list[tuple[int, str, Any]]:
+    def events(self, job: str, *, name: str = "ada", **headers: str) -> list[tuple[int, str, Any]]:
         """Return the events of a job, to its end."""
         found = []
-        for frame in self.ask("GET", f"/jobs/{job}/events", **headers).text.split("\n\n"):
+        for frame in self.ask("GET", f"/jobs/{job}/events", name=name, **headers).text.split("\n\n"):
             lines = dict(line.split(": ", 1) for line in frame.splitlines() if not line.startswith(":"))
             if "event" in lines:
                 found.append((int(lines["id"]), lines["event"], json.loads(lines["data"])))

@@ -77,12 +77,61 @@ def test_pipelines_are_listed_with_validity_findings_guarantee_and_owner(web: We
     assert {one["code"] for one in broken["findings"]} >= {"unknown-key"}
     assert {one["file"] for one in broken["findings"]} == {"broken.json"}
     told = web.ask("GET", "/pipelines/sales").json()
+    assert (sales["may_edit"], sales["may_run"], told["may_edit"], told["may_run"]) == (True, True, True, True)
     assert "cents > 100" in told["words"]
     values = web.ask("GET", "/pipelines/sales/effective").json()["values"]
     assert {"pointer": "/owner", "value": "ada", "origin": "sales.json:3"} in values
     assert '"cents" > 100' in web.ask("GET", "/pipelines/sales/sql").json()["sql"]
     assert web.ask("GET", "/pipelines/none").status_code == 404
     assert str(web.folder) not in json.dumps([listed, told, values])
+
+
+def test_each_pipeline_tells_what_this_person_may_do_with_it(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    both = CONFIG.replace('"sales"', '"${matrix.name}"').replace("{", '{"matrix": {"name": ["other", "third"]},', 1)
+    (web.folder / "both.json").write_text(both, encoding="utf-8")
+    everything = web.ask("GET", "/pipelines").json()
+    assert [(one["may_edit"], one["may_run"]) for one in everything["pipelines"]] == [(True, True)] * 3, everything
+
+    def two_of_three(self: Any, *, method: str, user: Any, details: Any = None, **_: Any) -> bool:
+        return method == "GET" or details is None or details.id in ("sales", "other")
+
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", two_of_three)
+    listed = {
+        one["dag_id"]: (one["may_edit"], one["may_run"]) for one in web.ask("GET", "/pipelines").json()["pipelines"]
+    }
+    # saving the file of two pipelines changes both
+    assert listed == {"sales": (True, True), "other": (False, True), "third": (False, False)}
+    assert {name: web.ask("GET", f"/pipelines/{name}").json()["may_edit"] for name in listed} == {
+        "sales": True, "other": False, "third": False,
+    }  # fmt: skip
+    assert {name: web.ask("GET", f"/configs/{name}.json").json()["may_edit"] for name in ("sales", "both")} == {
+        "sales": True, "both": False,
+    }  # fmt: skip
+
+
+def test_an_answer_is_of_the_folder_as_it_is_now(web: Web) -> None:
+    before = web.ask("GET", "/pipelines/sales").json()
+    assert web.ask("GET", "/configs/sales.json").json()["digest"] == before["digest"]
+    (web.folder / "sales.json").write_text(CHANGED, encoding="utf-8")
+    told, listed = web.ask("GET", "/pipelines/sales").json(), web.ask("GET", "/pipelines").json()["pipelines"]
+    text = web.ask("GET", "/configs/sales.json").json()
+    assert (text["text"], text["digest"]) == (CHANGED, told["digest"])
+    assert told["digest"] != before["digest"]
+    (web.folder / "sales.json").unlink()
+    assert web.ask("GET", "/pipelines/sales").status_code == 404
+    assert [one["dag_id"] for one in listed] == ["sales"]
+    assert web.ask("GET", "/pipelines").json()["pipelines"] == []
+
+
+def test_what_configs_are_made_of_is_sent_once(web: Web) -> None:
+    for path in ("/schema", "/components", "/components?kind=source", "/components/source/csv", "/examples"):
+        first = web.ask("GET", path)
+        again = web.ask("GET", path, If_None_Match=first.headers["etag"])
+        assert (first.status_code, again.status_code, again.content) == (200, 304, b""), path
+        assert again.headers["etag"] == first.headers["etag"]
+        assert web.ask("GET", path, If_None_Match='"other"').json() == first.json()
 
 
 def test_a_text_is_checked_compared_previewed_and_planned_and_nothing_is_written(web: Web) -> None:

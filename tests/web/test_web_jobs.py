@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -121,9 +122,47 @@ def test_a_restart_loses_no_finished_draft_and_tells_of_unfinished_ones(
         assert restarted.events(lost.id)[-1][1] == "interrupted"
 
 
+def test_a_stream_hears_a_job_of_another_process(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataforge.web.streams.OTHERS_SECONDS", 0.05)
+    store = open_store()
+    found = [jobs.begin(store, name, "generate", {}) for name in ("ada", "otto")]
+    first, second = (one.id for one in found if one is not None)
+    with ThreadPoolExecutor(2) as pool:
+        streams = [pool.submit(web.events, first), pool.submit(web.events, second, name="otto")]
+        until_open(web, {first, second})
+        jobs.say(store, first, [("text", {"text": "hello"})], "running")
+        jobs.end(store, first, "done", {"status": "valid"})
+        jobs.end(store, second, "cancelled", None)
+        kinds = [[kind for _, kind, _ in one.result(timeout=10)] for one in streams]
+    assert kinds == [["queued", "text", "done"], ["queued", "cancelled"]]
+
+
+def until_open(web: Web, wanted: set[str]) -> None:
+    """Wait until there are streams of these jobs."""
+    deadline = time.monotonic() + 10
+    while not wanted <= set(web.app.state.news._ears):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_jobs_begin_in_the_order_in_which_they_came_and_one_in_line_is_cancelled_at_once(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.model(LONG, STEPS)
+    monkeypatch.setattr(web.app.state.runner, "_free", 1)
+    at_work = begun(web, GENERATE)
+    until(web, at_work, "running")
+    waiting, last = begun(web, GENERATE), begun(web, GENERATE, name="otto")
+    web.ask("POST", f"/jobs/{waiting}/cancel")
+    assert [kind for _, kind, _ in web.events(waiting)] == ["queued", "cancelled"]
+    assert web.ask("GET", f"/jobs/{last}", name="otto").json()["state"] == "queued"
+    web.ask("POST", f"/jobs/{at_work}/cancel")
+    assert web.events(at_work)[-1][1] == "cancelled"
+    assert web.events(last, name="otto")[1][1] == "running"
+
+
 def test_a_silent_stream_gives_signs_of_life(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataforge.web.streams.BEAT_SECONDS", 0.0)
-    monkeypatch.setattr("dataforge.web.streams._OTHERS_SECONDS", 0.1)
+    monkeypatch.setattr("dataforge.web.streams.BEAT_SECONDS", 0.1)
     web.model(['{"transforms"', 0.5, ": []}"])
     job = begun(web, GENERATE)
     assert "\n: at work\n\n" in web.ask("GET", f"/jobs/{job}/events").text

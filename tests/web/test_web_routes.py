@@ -11,7 +11,7 @@ from tests.web.conftest import BASE, CONFIG, Web
 from tests.web.walk import Operation, operations
 
 from dataforge.settings import get_settings
-from dataforge.web import page, static
+from dataforge.web import access, page, static
 from dataforge.web.app import PREFIX
 from dataforge.web.door import OPEN
 
@@ -120,6 +120,22 @@ def test_rights_on_one_dag_open_no_route_to_another(web: Web, monkeypatch: pytes
     (web.folder / "nameless.json").write_text('{"source": {"path": "cents.csv"}}', encoding="utf-8")
     assert web.ask("GET", "/configs/nameless.json").status_code == 403
     assert "nameless" not in web.ask("GET", "/pipelines").text
+
+
+def test_a_token_that_was_taken_back_changes_nothing_and_reads_no_longer_than_some_seconds(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.app import get_auth_manager
+
+    token = web.token("ada", "USER")
+    told = {"Authorization": f"Bearer {token}"}
+    assert web.client.get(f"{BASE}/me", headers=told).status_code == 200
+    get_auth_manager().revoke_token(token)
+    assert web.client.get(f"{BASE}/me", headers=told).status_code == 200
+    assert web.client.post(f"{BASE}/check", headers=told, json={"text": "{}"}).status_code == 403
+    until, ada = access._known[token]
+    monkeypatch.setitem(access._known, token, (until - access.TRUSTED_SECONDS, ada))
+    assert web.client.get(f"{BASE}/me", headers=told).status_code == 403
 
 
 FOREIGN = (

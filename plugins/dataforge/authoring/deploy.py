@@ -322,8 +322,9 @@ def history(
     store = store or open_store()
     root = (root or get_settings().configs_folder).resolve()
     _, name = place(file, root)
-    with locked(f"{root}/{name}"):
-        _reconcile(store, root, f"{root}/{name}")
+    if revisions.pending(store, f"{root}/{name}"):  # else a look at it would wait for those who write
+        with locked(f"{root}/{name}"):
+            _reconcile(store, root, f"{root}/{name}")
     return revisions.history(store, f"{root}/{name}", limit)
 
 

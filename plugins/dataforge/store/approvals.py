@@ -58,13 +58,13 @@ def of(store: Store, *, state: State | None = None, limit: int = 100) -> list[Ap
     query = select(APPROVALS).order_by(APPROVALS.c.created_at.desc(), APPROVALS.c.id).limit(limit)
     if state is not None:
         query = query.where(APPROVALS.c.state == state)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         return [_approval(row) for row in connection.execute(query).mappings().all()]
 
 
 def get(store: Store, id_: str) -> Approval | None:
     """Return one; None when there is none such."""
-    with store.transaction() as connection:
+    with store.reading() as connection:
         row = connection.execute(select(APPROVALS).where(APPROVALS.c.id == id_)).mappings().first()
     return _approval(row) if row else None
 

@@ -110,17 +110,17 @@ def entries(
     if before is not None:
         conditions.append(AUDIT.c.id < before)
     query = select(AUDIT).where(*conditions).order_by(AUDIT.c.id.desc()).limit(limit)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         return [_entry(row) for row in connection.execute(query).mappings().all()]
 
 
 def verify(store: Store, end: str = "") -> Verified:
     """Walk the whole chain and say where it is broken; `end` is a digest that was written down and must be in it."""
-    with store.transaction() as connection:
+    with store.reading() as connection:
         noted = connection.execute(select(AUDIT_END.c.digest, AUDIT_END.c.entries)).first()
     last, count, place, met = "", 0, 0, not end
     while True:
-        with store.transaction() as connection:
+        with store.reading() as connection:
             query = select(AUDIT).where(AUDIT.c.id > place).order_by(AUDIT.c.id).limit(_PAGE)
             rows = connection.execute(query).mappings().all()
         for row in rows:

@@ -57,14 +57,14 @@ def chats(store: Store, actor: str, limit: int = 100, search: str = "") -> list[
     if search:
         said = select(MESSAGES.c.chat).where(MESSAGES.c.text.icontains(search, autoescape=True))
         query = query.where(or_(CHATS.c.title.icontains(search, autoescape=True), CHATS.c.id.in_(said)))
-    with store.transaction() as connection:
+    with store.reading() as connection:
         return [Chat(**_aware(row)) for row in connection.execute(query).mappings().all()]
 
 
 def chat(store: Store, id_: str, actor: str) -> Chat | None:
     """Return a person's chat; None when this person has no such chat."""
     query = select(CHATS).where(CHATS.c.id == id_, CHATS.c.actor == actor)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         row = connection.execute(query).mappings().first()
     return Chat(**_aware(row)) if row else None
 
@@ -94,7 +94,7 @@ def messages(store: Store, chat: str, actor: str, limit: int = 1000) -> list[Cha
     """Return the messages of a chat, the oldest first; none of another person's chat."""
     owned = select(CHATS.c.id).where(CHATS.c.id == chat, CHATS.c.actor == actor)
     query = select(MESSAGES).where(MESSAGES.c.chat.in_(owned)).order_by(MESSAGES.c.id).limit(limit)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         rows = connection.execute(query).mappings().all()
     return [ChatMessage(**{**_aware(row), "details": json.loads(row["details"])}) for row in rows]
 
@@ -149,7 +149,7 @@ def record_generation(
 def generations(store: Store, actor: str, limit: int = 100) -> list[dict[str, Any]]:
     """Return what came of a person's requests, the newest first."""
     query = select(GENERATIONS).where(GENERATIONS.c.actor == actor).order_by(GENERATIONS.c.id.desc()).limit(limit)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         rows = connection.execute(query).mappings().all()
     return [{**_aware(row), "details": json.loads(row["details"])} for row in rows]
 
@@ -158,7 +158,7 @@ def origin(store: Store, digest: str) -> tuple[str, str]:
     """Return the model and the prompt hash of the newest generation of a text, by its digest; ("", "") of none."""
     columns = GENERATIONS.c.model, GENERATIONS.c.prompt_hash
     query = select(*columns).where(GENERATIONS.c.digest == digest).order_by(GENERATIONS.c.id.desc()).limit(1)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         row = connection.execute(query).first()
     return (str(row[0]), str(row[1])) if row and digest else ("", "")
 

@@ -3,7 +3,8 @@
     with open_store().transaction() as connection: …
 
 The first use of a process brings the tables up to date. On SQLite a transaction takes the write lock when it begins, so
-that what it read still holds when it writes; on PostgreSQL `lock` does the same for one subject.
+that what it read still holds when it writes; on PostgreSQL `lock` does the same for one subject. What only reads uses
+`reading()`, which waits for nobody.
 """
 
 from __future__ import annotations
@@ -51,6 +52,14 @@ class Store:
         with connection, self._told(), connection.begin():
             if not durable and connection.dialect.name == "postgresql":
                 connection.execute(text("set local synchronous_commit = off"))
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection for what only reads: all of it sees one state, and no writer is waited for or kept."""
+        with self._told():
+            connection = self.engine.connect().execution_options(reading=True)
+        with connection, self._told(), connection.begin():
             yield connection
 
     @contextmanager
@@ -140,8 +149,11 @@ def _prepare(connection: Any, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    durable = connection.get_execution_options().get("durable", True)
-    connection.exec_driver_sql(f"pragma synchronous = {'full' if durable else 'normal'}")
+    options = connection.get_execution_options()
+    if options.get("reading"):
+        connection.exec_driver_sql("begin")
+        return
+    connection.exec_driver_sql(f"pragma synchronous = {'full' if options.get('durable', True) else 'normal'}")
     connection.exec_driver_sql("begin immediate")
 
 

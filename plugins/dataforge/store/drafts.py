@@ -67,13 +67,13 @@ def begin(store: Store, actor: str, draft: Draft) -> Draft | None:
 def of(store: Store, actor: str) -> list[Draft]:
     """Return a person's drafts, the last changed first."""
     query = select(DRAFTS).where(DRAFTS.c.actor == actor[:200]).order_by(DRAFTS.c.updated_at.desc(), DRAFTS.c.id)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         return [_draft(row) for row in connection.execute(query).mappings().all()]
 
 
 def get(store: Store, id_: str, actor: str) -> Draft | None:
     """Return a person's draft; None when this person has no such draft."""
-    with store.transaction() as connection:
+    with store.reading() as connection:
         return _mine(connection, id_, actor)
 
 

@@ -82,6 +82,16 @@ def say(store: Store, job: str, events: Sequence[tuple[str, Mapping[str, Any]]],
         return not connection.execute(select(JOBS.c.cancelled).where(JOBS.c.id == job)).scalar_one()
 
 
+def beat(store: Store, running: Sequence[str]) -> list[str]:
+    """Give a sign of life for jobs; return those of them that are still wanted."""
+    if not running:
+        return []
+    mine = (JOBS.c.id.in_(running), JOBS.c.state.in_(ACTIVE))
+    with store.transaction(durable=False) as connection:
+        connection.execute(update(JOBS).where(*mine).values(beat_at=now()))
+        return list(connection.execute(select(JOBS.c.id).where(*mine, JOBS.c.cancelled.is_(False))).scalars())
+
+
 def end(store: Store, job: str, state: State, result: Mapping[str, Any] | None) -> bool:
     """End a job with its result, in one step with its last event; False when it had ended before."""
     with store.transaction() as connection:
@@ -103,7 +113,7 @@ def cancel(store: Store, job: str, actor: str) -> Job | None:
 
 def get(store: Store, job: str, actor: str) -> Job | None:
     """Return a person's job; None when there is no such job of this person."""
-    with store.transaction() as connection:
+    with store.reading() as connection:
         row = connection.execute(select(JOBS).where(JOBS.c.id == job, JOBS.c.actor == actor)).mappings().first()
     return _job(row) if row else None
 
@@ -111,16 +121,23 @@ def get(store: Store, job: str, actor: str) -> Job | None:
 def of(store: Store, actor: str, limit: int = 50) -> list[Job]:
     """Return a person's jobs, the newest first."""
     query = select(JOBS).where(JOBS.c.actor == actor).order_by(JOBS.c.created_at.desc(), JOBS.c.id).limit(limit)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         return [_job(row) for row in connection.execute(query).mappings().all()]
 
 
 def events(store: Store, job: str, after: int = 0) -> list[JobEvent]:
     """Return what a job said after that number."""
     query = select(EVENTS).where(EVENTS.c.job == job, EVENTS.c.number > after).order_by(EVENTS.c.number)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         rows = connection.execute(query).mappings().all()
     return [JobEvent(row["number"], row["kind"], json.loads(row["data"])) for row in rows]
+
+
+def newest(store: Store, wanted: Sequence[str]) -> dict[str, int]:
+    """Return the number of the newest event of each of these jobs."""
+    query = select(EVENTS.c.job, func.max(EVENTS.c.number)).where(EVENTS.c.job.in_(wanted)).group_by(EVENTS.c.job)
+    with store.reading() as connection:
+        return {job: int(number) for job, number in connection.execute(query)}
 
 
 def sweep(store: Store, silent_seconds: float) -> int:

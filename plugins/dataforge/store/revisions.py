@@ -78,7 +78,7 @@ def latest(connection: Connection, file: str) -> Revision | None:
 def history(store: Store, file: str, limit: int = 100) -> list[Revision]:
     """Return the live revisions of a file, the newest first."""
     query = select(REVISIONS).where(REVISIONS.c.file == file, REVISIONS.c.state == "live")
-    with store.transaction() as connection:
+    with store.reading() as connection:
         rows = connection.execute(query.order_by(REVISIONS.c.id.desc()).limit(limit)).mappings().all()
     return [_revision(row) for row in rows]
 
@@ -86,7 +86,7 @@ def history(store: Store, file: str, limit: int = 100) -> list[Revision]:
 def get(store: Store, file: str, wanted: str) -> Revision:
     """Return the live revision with this id, or the newest whose digest begins so; ConfigError when there is none."""
     query = select(REVISIONS).where(REVISIONS.c.file == file, REVISIONS.c.state == "live")
-    with store.transaction() as connection:
+    with store.reading() as connection:
         rows = connection.execute(query.order_by(REVISIONS.c.id.desc())).mappings().all()
     for row in rows:
         if wanted == str(row["id"]) or (len(wanted) >= 7 and str(row["digest"]).startswith(wanted)):
@@ -126,7 +126,7 @@ def pending(store: Store, prefix: str) -> list[str]:
     query = select(REVISIONS.c.file).where(
         REVISIONS.c.state == "pending", REVISIONS.c.file.startswith(prefix, autoescape=True)
     )
-    with store.transaction() as connection:
+    with store.reading() as connection:
         return sorted(set(connection.execute(query).scalars()))
 
 

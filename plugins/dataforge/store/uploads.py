@@ -42,7 +42,7 @@ def new_id() -> str:
 
 def room(store: Store, actor: str) -> bool:
     """Return whether this person may keep one more."""
-    with store.transaction() as connection:
+    with store.reading() as connection:
         mine = select(func.count()).where(UPLOADS.c.actor == actor[:200])
         return bool(connection.execute(mine).scalar_one() < MOST)
 
@@ -65,7 +65,7 @@ def of(store: Store, actor: str, ids: Iterable[str] | None = None) -> list[Uploa
     query = select(UPLOADS).where(UPLOADS.c.actor == actor[:200])
     if ids is not None:
         query = query.where(UPLOADS.c.id.in_(tuple(ids)))
-    with store.transaction() as connection:
+    with store.reading() as connection:
         rows = connection.execute(query.order_by(UPLOADS.c.created_at.desc(), UPLOADS.c.id)).mappings().all()
     return [_upload(row) for row in rows]
 
@@ -92,7 +92,7 @@ def forget_old(store: Store, days: float) -> list[str]:
 
 def known(store: Store, ids: Iterable[str]) -> set[str]:
     """Return those of the ids that there are uploads of, whoever's."""
-    with store.transaction() as connection:
+    with store.reading() as connection:
         return set(connection.execute(select(UPLOADS.c.id).where(UPLOADS.c.id.in_(tuple(ids)))).scalars())
 
 

@@ -92,7 +92,7 @@ def spent(
 ) -> Total:
     """Return the sum over what matches all that is given."""
     query = _matching(select(*_SUMS), since, actor, team, request_id)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         return _total(connection.execute(query).one())
 
 
@@ -101,7 +101,7 @@ def summary(
 ) -> list[tuple[Heading, Total]]:
     """Return the sums by month, person, team, model and task, latest month first."""
     query = _matching(select(*_HEADING, *_SUMS), since, actor, team, None).group_by(*_HEADING)
-    with store.transaction() as connection:
+    with store.reading() as connection:
         rows = connection.execute(query.order_by(CALLS.c.month.desc(), *_HEADING[1:])).all()
     return [(Heading(*row[:5]), _total(row[5:])) for row in rows]
 
@@ -126,7 +126,7 @@ def grouped(
     until: datetime | None = None,
 ) -> list[Row]:
     """Return the sums by day (UTC), person or model, in the order of the key; `until` is the first instant after."""
-    with store.transaction() as connection:
+    with store.reading() as connection:
         key = {"user": CALLS.c.actor, "model": CALLS.c.model, "day": _day(connection.dialect.name)}[by]
         sums = (func.count(CALLS.c.request_id.distinct()), _SUMS[0], _SUMS[1], _SUMS[4])
         query = _matching(select(key, *sums), since, actor, None, None)

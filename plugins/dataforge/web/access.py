@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -19,16 +20,19 @@ Part = Literal["RUN", "TASK_INSTANCE", "TASK_LOGS", "XCOM"]
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADER = "X-DataForge-Request"
 """A request by cookie that changes something has this header: no form and no other site's page can send it."""
+TRUSTED_SECONDS = 5.0
+"""For how long reads go by what a token and its person's rights were; what changes something always asks anew."""
 _ALL = "*"
 """No DAG has this id, so that rights on it are rights on DAGs whatever they are."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A user of Airflow, as the auth manager knows them."""
+    """A user of Airflow, as the auth manager knows them; each of their rights is asked for once."""
 
     name: str
     user: Any = field(repr=False)
+    _rights: dict[tuple[str, str | None, str | None], bool] = field(default_factory=dict, repr=False, compare=False)
 
     def allowed(self, method: Method, dag_ids: Iterable[str]) -> set[str]:
         """Return those of the DAGs on which this is allowed."""
@@ -36,6 +40,12 @@ class Person:
 
     def may(self, method: Method | Literal["POST"], dag_id: str | None, part: Part | None = None) -> bool:
         """Return whether this is allowed on a DAG, or on a part of it; None: on DAGs whatever they are."""
+        key = (method, dag_id, part)
+        if (known := self._rights.get(key)) is None:
+            known = self._rights[key] = self._asked(method, dag_id, part)
+        return known
+
+    def _asked(self, method: Method | Literal["POST"], dag_id: str | None, part: Part | None) -> bool:
         from airflow.api_fastapi.app import get_auth_manager
         from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 
@@ -62,6 +72,11 @@ class Person:
         """Whether there is any DAG that they may read."""
         return self._any("GET")
 
+    @property
+    def known_to_read(self) -> bool:
+        """Whether it was found before that there is a DAG that they may read."""
+        return bool(vars(self).get("reads"))
+
     def _any(self, method: Method) -> bool:
         from airflow.api_fastapi.app import get_auth_manager
 
@@ -72,11 +87,39 @@ class Person:
 
 
 async def who(request: Request) -> Person:
-    """Return who asks, by Bearer token or cookie, as every route of Airflow does; Refused for nobody."""
+    """Return who asks, by Bearer token or cookie, as every route of Airflow does; Refused for nobody.
+
+    For each token Airflow looks into its database, in the event loop, where all others wait for it too; so whoever only
+    reads is known for some seconds, and their rights with them. Cookies are looked at by Airflow before they come here.
+    """
+    from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
     from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 
-    user = await get_user(request, None, await bearer_scheme(request))
-    return Person(str(user.get_name()), user)
+    given = await bearer_scheme(request)
+    reads = request.method in SAFE
+    token = given.credentials if given else request.cookies.get(COOKIE_NAME_JWT_TOKEN, "")
+    known = _trusted(token) if reads else None
+    if known is not None and given is not None:
+        return known
+    user = await get_user(request, None, given)
+    name = str(user.get_name())
+    if known is not None and known.name == name:
+        return known
+    found = Person(name, user)
+    if reads:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[token] = (time.monotonic() + TRUSTED_SECONDS, found)
+    return found
+
+
+_known: dict[str, tuple[float, Person]] = {}
+_MOST_KNOWN = 1_000
+
+
+def _trusted(token: str) -> Person | None:
+    until, found = _known.get(token, (0.0, None))
+    return found if time.monotonic() < until else None
 
 
 def check_origin(request: Request) -> None:
@@ -93,8 +136,8 @@ def check_origin(request: Request) -> None:
         raise Refused(403, "header-missing", f"a request by cookie that changes something needs the header {HEADER}: 1")
 
 
-def person(request: Request) -> Person:
-    """Return who asks; the door knows."""
+async def person(request: Request) -> Person:
+    """Return who asks; the door knows. Not a plain function: for one, each request would take a thread more."""
     return cast("Person", request.state.dataforge_person)
 
 

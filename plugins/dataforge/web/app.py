@@ -37,6 +37,7 @@ from dataforge.web import (
 )
 from dataforge.web.door import Door
 from dataforge.web.jobs import Runner
+from dataforge.web.streams import News
 
 PREFIX = "/dataforge"
 VERSION = "/api/v1"
@@ -91,10 +92,13 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
         most = get_settings().web_jobs
     except ConfigError:  # a wrong setting of ours must not keep Airflow from starting; every request tells of it
         most = 1
-    app.state.runner = Runner(open_store, most)
-    await to_thread.run_sync(_begin, app.state.runner)
+    runner = app.state.runner = Runner(open_store, most)
+    news = app.state.news = News(open_store, runner.has)
+    runner.tell = news.tell
+    await to_thread.run_sync(_begin, runner)
     yield
-    await to_thread.run_sync(app.state.runner.stop)
+    await to_thread.run_sync(runner.stop)
+    news.stop()
 
 
 def _begin(runner: Runner) -> None:

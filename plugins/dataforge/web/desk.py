@@ -5,11 +5,15 @@ Every file and every text passes through `_existing`, `_text` or `_edit`, which 
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import gc
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,8 +45,32 @@ Ids = frozenset[str | None]
 _IDS: dict[bytes, Ids] = {}
 """The DAGs of texts by digest: reading a config to find them is most of what a look at it takes."""
 _MOST_IDS = 5_000
-_LISTED: dict[Path, tuple[Checked, dict[str, str], list[tuple[str, Answer]]]] = {}
-"""What does not depend on who asks, of the configs of a folder as they were read last."""
+
+
+@dataclass
+class _Told:
+    """What does not depend on who asks, of the configs of a folder as they were read once.
+
+    `loaded` are the pipelines by DAG id, `names` their files, and `together` the DAGs of the same file; `lines` are
+    those of the list, `whole` pipelines as their pages show them, `files` configs by name, and `lists` the lists made
+    of `seen`, by what of it a person may know.
+    """
+
+    checked: Checked
+    loaded: dict[str, Loaded]
+    names: dict[str, str]
+    together: dict[str, tuple[str, ...]]
+    by_file: dict[Path, list[Finding]]
+    broken: frozenset[Path]
+    lines: list[Answer]
+    whole: dict[str, Answer] = field(default_factory=dict)
+    files: dict[str, Answer] = field(default_factory=dict)
+    seen: Mapping[str, observed.Glance] = field(default_factory=dict)
+    lists: dict[tuple[frozenset[Any], ...], Answer] = field(default_factory=dict)
+
+
+_TOLD: dict[Path, _Told] = {}
+_MOST_LISTS = 100
 _TRACED: dict[tuple[str, str], list[Answer]] = {}
 _MOST_TRACED = 200
 """Lineages that are kept, by the config that they are of: each costs a look at the sources."""
@@ -61,40 +89,53 @@ class Desk(Tools):
     # ---- what is there ----------------------------------------------------------------------------------------------
 
     def pipelines(self) -> Answer:
-        """List the pipelines that this person may read, with what Airflow knows of them, and the findings of files that
-        give none."""
-        checked = listing.read(self._folder)
-        by_file: dict[Path, list[Finding]] = {}
-        for one in checked.findings:
-            by_file.setdefault(one.file, []).append(one)
-        broken = {path for path, found in by_file.items() if has_errors(found)}
-        names, lines = self._lines(checked, by_file, broken)
-        readable = self.asker.allowed("GET", names)
-        seen = observed.glances(names)
-        runs = [
-            seen[dag_id].told(with_runs=self.asker.may("GET", dag_id, "RUN")) if dag_id in readable else None
-            for dag_id, _ in lines
-        ]
-        listed = [
-            {**told, **now}
-            for (_, told), now in zip(lines, answered({"all": runs})["all"], strict=True)
-            if now is not None
-        ]
-        invalid = [
-            {"file": self._name(file.path), "valid": False, "findings": self._findings(by_file.get(file.path, ()))}
-            for file in checked.files
-            if not file.pipelines and file.path in broken and self._may("GET", self._ids_of(file.path))
-        ]
-        return {"pipelines": listed, "invalid": answered({"files": invalid})["files"]}
+        """List the pipelines that this person may read, with what Airflow knows of them and what they may do with each,
+        and the findings of files that give none. People with equal rights get the same object until something changed.
+        """
+        told = self._told()
+        seen = observed.glances(told.names)
+        if told.seen is not seen:
+            told.seen, told.lists = seen, {}
+        readable = self.asker.allowed("GET", told.names)
+        invalid = {
+            file.path
+            for file in told.checked.files
+            if not file.pipelines and file.path in told.broken and self._may("GET", self._ids_of(file.path))
+        }
+        knows = frozenset(dag_id for dag_id in readable if self.asker.may("GET", dag_id, "RUN"))
+        may = self.asker.may
+        edits = frozenset(one for one in readable if all(may("PUT", other) for other in told.together[one]))
+        runs = frozenset(filter(self._may_run, readable))
+        key = (frozenset(readable), knows, edits, runs, frozenset(invalid))
+        lists = told.lists
+        if key not in lists:
+            if len(lists) >= _MOST_LISTS:
+                lists.clear()
+            lists[key] = self._list(told, *key)
+        return lists[key]
 
-    def _lines(
-        self, checked: Checked, by_file: Mapping[Path, list[Finding]], broken: Iterable[Path]
-    ) -> tuple[dict[str, str], list[tuple[str, Answer]]]:
-        """Return what does not depend on who asks: DAG ids to files, and each pipeline's line."""
-        kept = _LISTED.get(self._folder)
-        if kept is None or kept[0] is not checked:
+    def _list(self, told: _Told, readable: Any, knows: Any, edits: Any, runs: Any, invalid: Any) -> Answer:
+        shown = [one for one in told.lines if one["dag_id"] in readable]
+        now = [told.seen[one["dag_id"]].told(with_runs=one["dag_id"] in knows) for one in shown]
+        listed = [
+            {**one, **more, "may_edit": one["dag_id"] in edits, "may_run": one["dag_id"] in runs}
+            for one, more in zip(shown, answered({"all": now})["all"], strict=True)
+        ]
+        broken = [
+            {"file": self._name(path), "valid": False, "findings": self._findings(told.by_file.get(path, ()))}
+            for path in sorted(invalid)
+        ]
+        return {"pipelines": listed, "invalid": answered({"files": broken})["files"]}
+
+    def _told(self) -> _Told:
+        checked = listing.read(self._folder)
+        kept = _TOLD.get(self._folder)
+        if kept is None or kept.checked is not checked:
+            by_file: dict[Path, list[Finding]] = {}
+            for one in checked.findings:
+                by_file.setdefault(one.file, []).append(one)
+            broken = frozenset(path for path, found in by_file.items() if has_errors(found))
             loaded = [(file, one) for file in checked.files for one in file.pipelines]
-            names = {one.config.dag_id: self._name(file.path) for file, one in loaded}
             whole = [
                 {
                     **self._listed(one),
@@ -103,28 +144,47 @@ class Desk(Tools):
                 }
                 for file, one in loaded
             ]
-            ids = [one.config.dag_id for _, one in loaded]
-            told = list(zip(ids, answered({"all": whole})["all"], strict=True))
-            kept = _LISTED[self._folder] = (checked, names, told)
-        return kept[1], kept[2]
+            known = {one.config.dag_id: one for _, one in reversed(loaded)}
+            names = {dag_id: self._name(one.file) for dag_id, one in known.items()}
+            together = {
+                one.config.dag_id: tuple(other.config.dag_id for other in file.pipelines)
+                for file, one in reversed(loaded)
+            }
+            lines = answered({"all": whole})["all"]
+            kept = _TOLD[self._folder] = _Told(checked, known, names, together, by_file, broken, lines)
+            set_aside()
+        return kept
+
+    def may_change(self, dag_id: str) -> bool:
+        """Return whether this person may change the file of a pipeline, with all that stands in it."""
+        return all(self.asker.may("PUT", one) for one in self._told().together.get(dag_id, (None,)))
+
+    def _may_run(self, dag_id: str) -> bool:
+        return self.asker.may("PUT", dag_id) and self.asker.may("POST", dag_id, "RUN")
 
     def pipeline(self, dag_id: str) -> Loaded:
         """Return a pipeline of the folder; Refused (403) without the right to it, ConfigError when there is none."""
         if not self.asker.may(self._need, dag_id):
             raise _forbidden(self._need, [dag_id])
-        for file in listing.read(self._folder).files:
-            for loaded in file.pipelines:
-                if loaded.config.dag_id == dag_id:
-                    return loaded
-        raise ConfigError(Problem("unknown-pipeline", f"there is no pipeline {dag_id!r}"))
+        if (loaded := self._told().loaded.get(dag_id)) is None:
+            raise ConfigError(Problem("unknown-pipeline", f"there is no pipeline {dag_id!r}"))
+        return loaded
 
     def told(self, loaded: Loaded) -> Answer:
-        """Return what a pipeline does and guarantees, with its file and that file's findings."""
+        """Return what a pipeline does and guarantees, with its file, that file's findings, and what this person may do
+        with it."""
+        told, dag_id = self._told(), loaded.config.dag_id
+        whole = told.whole.get(dag_id) or self._in_full(loaded, told)
+        if told.loaded.get(dag_id) is loaded:  # else the folder has changed since
+            told.whole[dag_id] = whole
+        return {**whole, "may_edit": self.may_change(dag_id), "may_run": self._may_run(dag_id)}
+
+    def _in_full(self, loaded: Loaded, told: _Told) -> Answer:
         from dataforge.authoring.deploy import digest_of
         from dataforge.authoring.explain import in_words
         from dataforge.dag_factory.docs import summary
 
-        found = [one for one in listing.read(self._folder).findings if one.file == loaded.file]
+        found = told.by_file.get(loaded.file, ())
         return answered(
             {
                 **self._listed(loaded),
@@ -157,20 +217,24 @@ class Desk(Tools):
 
     def config(self, file: str) -> Answer:
         """Return a config's text as it stands, its digest and findings; a text that holds a secret without it."""
-        path = self._existing(file)
         from dataforge.authoring.deploy import digest_of
 
-        text = path.read_bytes().decode("utf-8", "replace")
-        result = self._read(path)
-        return self._fit(
-            {
-                "file": self._name(path),
-                "text": text,
-                "digest": digest_of(path),
-                "dag_ids": [one.config.dag_id for one in result.pipelines],
-                "findings": self._findings(result.findings),
-            }
-        )
+        path = self._existing(file)
+        told, digest = self._told(), digest_of(path)
+        name = self._name(path)
+        kept = told.files.get(name)
+        if kept is None or kept["digest"] != digest:
+            result = self._read(path)
+            kept = told.files[name] = self._fit(
+                {
+                    "file": name,
+                    "text": path.read_bytes().decode("utf-8", "replace"),
+                    "digest": digest,
+                    "dag_ids": [one.config.dag_id for one in result.pipelines],
+                    "findings": self._findings(result.findings),
+                }
+            )
+        return {**kept, "may_edit": all(self.asker.may("PUT", one) for one in self._ids_of(path))}
 
     # ---- texts that may be new --------------------------------------------------------------------------------------
 
@@ -532,8 +596,19 @@ class Desk(Tools):
         return found
 
 
-def desk(request: Request, asker: Asker) -> Desk:
-    """Return the desk for a request."""
+@cache
+def set_aside() -> None:
+    """Let the garbage collector leave alone what is there now, once: modules and what they keep.
+
+    It looks through all that lives again and again, and all answers, Airflow's too, wait for it: half a second each
+    time in a server of Airflow's size.
+    """
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # libraries look at the end for what they left behind
+
+
+async def desk(request: Request, asker: Asker) -> Desk:
+    """Return the desk for a request; nothing is read for it, so that it takes no thread."""
     need: Method = "GET" if request.method in SAFE else "PUT"
     from dataforge.settings import get_settings
 

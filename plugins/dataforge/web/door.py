@@ -77,7 +77,8 @@ class Door:
             if _path(scope) not in OPEN:
                 asker = await who(request)
                 request.state.dataforge_person = asker
-                await to_thread.run_sync(_admit, request, asker, limits)
+                if request.method not in SAFE or not asker.known_to_read:  # else there is nothing to wait for
+                    await to_thread.run_sync(_admit, request, asker, limits)
             await self._app(scope, self._bounded(request, receive), told)
         except Exception as error:  # noqa: BLE001 - the last one who can turn it into an answer
             refused = of(error)

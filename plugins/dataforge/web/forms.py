@@ -68,7 +68,14 @@ class BriefPipeline(BaseModel):
     findings: list[FindingForm]
 
 
-class ListedPipeline(BriefPipeline, SeenForm):
+class RightsForm(BaseModel):
+    """What this person may do with a pipeline: change its file, with all that stands in it; start runs of it."""
+
+    may_edit: bool
+    may_run: bool
+
+
+class ListedPipeline(BriefPipeline, SeenForm, RightsForm):
     """A pipeline in short, with what Airflow knows of it."""
 
 
@@ -87,7 +94,7 @@ class PipelinesForm(BaseModel):
     invalid: list[InvalidFile]
 
 
-class PipelineForm(BriefPipeline):
+class PipelineForm(BriefPipeline, RightsForm):
     """A pipeline with its config and what that means."""
 
     digest: str
@@ -231,13 +238,14 @@ class WordsForm(BaseModel):
 
 
 class ConfigForm(BaseModel):
-    """A config as it stands in its file."""
+    """A config as it stands in its file; `may_edit`: by this person."""
 
     file: str
     text: str
     digest: str
     dag_ids: list[str]
     findings: list[FindingForm]
+    may_edit: bool
 
 
 class CheckedForm(BaseModel):

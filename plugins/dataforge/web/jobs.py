@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -25,20 +24,23 @@ SILENT_SECONDS = 30.0
 """A job that gave no sign of life for so long has lost its process."""
 _FLUSH_SECONDS = 0.2
 _TRIES = 3
-_LOOK_SECONDS = 0.2
 _STOP_SECONDS = 5.0
 """How long the server's end waits for jobs to see that they are to end."""
 
 
 class Runner:
-    """The jobs of one process: at most `most` at work, the others wait."""
+    """The jobs of one process: at most `most` at work, the others wait in line; `tell` hears which one said something.
+
+    `tell` is called from the jobs' threads.
+    """
 
     def __init__(self, store: Callable[[], Store], most: int) -> None:
+        self.tell: Callable[[str], None] = lambda _: None
         self._store = store
-        self._free = threading.BoundedSemaphore(most)
+        self._free = most
+        self._line: list[str] = []
+        self._turn = threading.Condition()
         self._cancels: dict[str, Cancel] = {}
-        self._said: Counter[str] = Counter()
-        self._lock = threading.Lock()
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -51,8 +53,8 @@ class Runner:
     def stop(self) -> None:
         """End all jobs: what they had so far is kept, and they count as interrupted."""
         self._stopped.set()
-        for cancel in list(self._cancels.values()):
-            cancel()
+        for job in list(self._cancels):
+            self.cancel(job)
         until = time.monotonic() + _STOP_SECONDS
         while self._cancels and time.monotonic() < until:
             time.sleep(0.02)
@@ -68,21 +70,31 @@ class Runner:
         """End a job of this process early; those of others see it in the store."""
         if cancel := self._cancels.get(job):
             cancel()
+            with self._turn:
+                self._turn.notify_all()
 
-    def version(self, job: str) -> int | None:
-        """Return a number that grows with what a job says; None for one of another process."""
-        return self._said[job] if job in self._cancels else None
+    def has(self, job: str) -> bool:
+        """Return whether a job waits or is at work in this process."""
+        return job in self._cancels
 
     def _queued(self, job: str, work: Work) -> None:
         cancel = self._cancels[job]
-        while not self._free.acquire(timeout=_LOOK_SECONDS):
-            if cancel.wanted:
-                self._end(job, "interrupted" if self._stopped.is_set() else "cancelled", {})
-                return
+        with self._turn:
+            self._line.append(job)
+            self._turn.wait_for(lambda: cancel.wanted or (self._free > 0 and self._line[0] == job))
+            self._line.remove(job)
+            begun = not cancel.wanted
+            self._free -= begun
+            self._turn.notify_all()
+        if not begun:
+            self._end(job, "interrupted" if self._stopped.is_set() else "cancelled", {})
+            return
         try:
             self._run(job, work)
         finally:
-            self._free.release()
+            with self._turn:
+                self._free += 1
+                self._turn.notify_all()
 
     def _run(self, job: str, work: Work) -> None:
         cancel = self._cancels[job]
@@ -109,7 +121,7 @@ class Runner:
         """Add an event; a job that is no longer wanted is ended."""
         if not jobs.say(self._store(), job, [(kind, data)], "running" if kind == "running" else None):
             self.cancel(job)
-        self._said[job] += 1
+        self.tell(job)
 
     def _end(self, job: str, state: jobs.State, result: Mapping[str, Any]) -> None:
         for tried in range(_TRIES):
@@ -118,17 +130,15 @@ class Runner:
                 break
             except DataForgeError:  # a draft is worth another try
                 time.sleep(tried * 0.5)
-        with self._lock:
-            self._said[job] += 1
-            self._cancels.pop(job, None)
-            self._said.pop(job, None)
+        self._cancels.pop(job, None)
+        self.tell(job)
 
     def _beat(self) -> None:
         while not self._stopped.wait(BEAT_SECONDS):
             with suppress(DataForgeError):
-                for job, cancel in list(self._cancels.items()):
-                    if not jobs.say(self._store(), job, []):
-                        cancel()
+                mine = list(self._cancels)
+                for job in set(mine).difference(jobs.beat(self._store(), mine)):
+                    self.cancel(job)
                 jobs.sweep(self._store(), SILENT_SECONDS)
 
 

@@ -94,7 +94,7 @@ def events(
     if job.ended and not jobs.events(store, id, last):
         return Response(status_code=204)
     headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-    stream = follow(store, request.app.state.runner, id, last)
+    stream = follow(store, request.app.state.news, id, last)
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 

@@ -1217,7 +1217,7 @@ export interface components {
         };
         /**
          * ConfigForm
-         * @description A config as it stands in its file.
+         * @description A config as it stands in its file; `may_edit`: by this person.
          */
         ConfigForm: {
             /** File */
@@ -1230,6 +1230,8 @@ export interface components {
             dag_ids: string[];
             /** Findings */
             findings: components["schemas"]["FindingForm"][];
+            /** May Edit */
+            may_edit: boolean;
         };
         /**
          * ConnectionCheckForm
@@ -1816,6 +1818,10 @@ export interface components {
          * @description A pipeline in short, with what Airflow knows of it.
          */
         ListedPipeline: {
+            /** May Edit */
+            may_edit: boolean;
+            /** May Run */
+            may_run: boolean;
             last_run: components["schemas"]["LastRunForm"] | null;
             /** Freshness Seconds */
             freshness_seconds: number | null;
@@ -1986,6 +1992,10 @@ export interface components {
          * @description A pipeline with its config and what that means.
          */
         PipelineForm: {
+            /** May Edit */
+            may_edit: boolean;
+            /** May Run */
+            may_run: boolean;
             /** Dag Id */
             dag_id: string;
             /** File */
