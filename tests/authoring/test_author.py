@@ -17,6 +17,7 @@ from dataforge.authoring.extraction import extract
 from dataforge.authoring.grounding import ground
 from dataforge.authoring.refine import refine
 from dataforge.components.base import Connection
+from dataforge.components.registry import TRANSFORMS
 from dataforge.errors import ModelAway
 from dataforge.gateway.opening import open_gateway
 from dataforge.gateway.schema import ANTHROPIC, LLAMA, OPENAI, excess, flatten
@@ -247,10 +248,7 @@ def test_the_schema_holds_what_was_read_constant_and_never_prunes_kinds_of_steps
     grounds = ground(text, extract(text, types), types, {})
     made = schema(text, grounds, connections=types, names=["id"], examples=())
     kinds = {one["properties"]["type"]["const"] for one in made["properties"]["transforms"]["items"]["anyOf"]}
-    assert kinds == {
-        "aggregate", "cast", "deduplicate", "derive", "drop", "fill_null", "filter", "join", "limit", "mask", "rename",
-        "select", "sort", "sql", "union",
-    }  # fmt: skip
+    assert kinds == set(TRANSFORMS.types())
     destination = made["properties"]["destination"]["properties"]
     assert destination["connection"] == {"const": "warehouse"}
     assert destination["table"] == {"const": "sales.orders"}

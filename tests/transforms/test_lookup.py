@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.transforms.conftest import Transformed, made, problems_of
+from tests.transforms.conftest import Transformed, made, pipeline, problems_of
 
 from dataforge.config.pipeline import parse
 from dataforge.errors import TerminalError
+from dataforge.runtime.compile import compile
+from dataforge.runtime.lineage import trace
 from dataforge.testing import TransformContract
 
 PEOPLE = "SELECT * FROM (VALUES (7, 'Ann', 1), (8, NULL, 1), (9, 'Zoe', 1), (9, 'Zoë', 2)) t(id, name, version)"
@@ -117,3 +119,10 @@ def test_rows_without_a_partner_are_set_aside_and_no_others(configs: Path, named
         (4, 1, "person"),
     ]
     assert aside[1][3].endswith(f"(lookup): the key in 'person' is not in {'folk' if named else 'people'!r}")
+
+
+def test_lineage_leads_from_a_looked_up_column_to_the_other_input() -> None:
+    found = {one.column: one for one in trace(compile(pipeline(STEP, sources=INPUTS), INPUTS))}
+    assert set(found["who"].origins) >= {("people", "name")}
+    assert set(found["who"].origins) <= {("people", "name"), ("people", "id"), ("source", "person")}
+    assert (found["person"].origins, found["person"].steps) == ((("source", "person"),), ())

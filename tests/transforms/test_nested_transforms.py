@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.transforms.conftest import Transformed, pipeline, problems_of
+from tests.transforms.conftest import Transformed, made, pipeline, problems_of
 
+from dataforge.config.pipeline import parse
 from dataforge.runtime.compile import compile
 from dataforge.runtime.lineage import trace
 from dataforge.testing import TransformContract
@@ -214,3 +217,26 @@ def test_lineage_leads_from_the_columns_of_a_child_table_to_the_list_and_the_key
         "n": (("source", "items"),),
     }
     assert found["a"].steps == (0, 1, 2)
+
+
+def test_rows_with_unfit_json_are_set_aside_where_dead_letters_are_kept(configs: Path) -> None:
+    texts = ['{"id": 1}', "no json", '{"id": "x"}', "[1]", "null", '{"id": 2, "more": [1]}']
+    (configs / "payloads.json").write_text(
+        "\n".join(json.dumps({"nr": nr, "p": text}) for nr, text in enumerate(texts))
+    )
+    config = parse(
+        {
+            "dag_id": "payloads",
+            "source": {"type": "json", "path": "payloads.json"},
+            "transforms": [
+                {"type": "parse_json", "columns": {"p": "struct(id bigint)"}},
+                {"type": "flatten", "columns": ["p"]},
+            ],
+            "destination": {"type": "parquet", "path": "out/"},
+            "dead_letters": {"max_share": 1},
+        }
+    )
+    rows, found = made(config)
+    assert [(row["nr"], row["p_id"]) for row in rows] == [(0, 1), (4, None), (5, 2)]
+    assert [json.loads(one.record)["nr"] for one in found] == [1, 2, 3]
+    assert {(one.column, one.step) for one in found} == {("p", 0)}

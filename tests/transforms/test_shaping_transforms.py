@@ -20,7 +20,7 @@ SALES = """
 
 
 class TestSplit(TransformContract):
-    config: ClassVar = {"type": "split", "column": "name", "by": " ", "into": ["first", "last"]}
+    config: ClassVar = {"type": "split", "column": "name", "separator": " ", "into": ["first", "last"]}
     columns: ClassVar = {"id": "BIGINT", "name": "VARCHAR"}
     rows: ClassVar = [{"id": 1, "name": "Ann van Dyk"}, {"id": 2, "name": "Bo"}, {"id": 3}, {"id": 4, "name": ""}]
     expected: ClassVar = [
@@ -32,7 +32,7 @@ class TestSplit(TransformContract):
 
 
 class TestSplitIntoRows(TransformContract):
-    config: ClassVar = {"type": "split", "column": "tags", "by": ",", "into": "tag", "trim": True}
+    config: ClassVar = {"type": "split", "column": "tags", "separator": ",", "into": "tag", "trim": True}
     columns: ClassVar = {"id": "BIGINT", "tags": "VARCHAR"}
     rows: ClassVar = [{"id": 1, "tags": "a, b"}, {"id": 2}]
     expected: ClassVar = [{"id": 1, "tag": "a"}, {"id": 1, "tag": "b"}, {"id": 2, "tag": None}]
@@ -91,7 +91,7 @@ class TestWindow(TransformContract):
 
 def test_split_keeps_the_column_when_asked_and_takes_parts_as_they_stand(transformed: Transformed) -> None:
     names, rows = transformed(
-        {"type": "split", "column": "T", "by": "--", "into": ["a", "b", "c"], "keep": True},
+        {"type": "split", "column": "T", "separator": "--", "into": ["a", "b", "c"], "keep": True},
         tables={"source": "SELECT 'x-- y --z--w' AS t"},
     )
     assert (names, rows) == (["t", "a", "b", "c"], [("x-- y --z--w", "x", " y ", "z--w")])
@@ -137,10 +137,10 @@ def test_a_window_of_the_last_rows_is_framed_by_rows(transformed: Transformed) -
 
 
 CASES: list[tuple[dict[str, Any], str, tuple[str | int, ...], str]] = [
-    ({"type": "split", "column": "mail", "by": "@", "into": ["a", "b"]}, "unknown-column", ("column",), "email"),
-    ({"type": "split", "column": "id", "by": "@", "into": ["a", "b"]}, "type-mismatch", ("column",), "cast"),
-    ({"type": "split", "column": "email", "by": "@", "into": ["a", "ID"]}, "duplicate-column", ("into", 1), ""),
-    ({"type": "split", "column": "email", "by": "@", "into": ["a"]}, "empty-list", ("into",), ""),
+    ({"type": "split", "column": "mail", "separator": "@", "into": ["a", "b"]}, "unknown-column", ("column",), "email"),
+    ({"type": "split", "column": "id", "separator": "@", "into": ["a", "b"]}, "type-mismatch", ("column",), "cast"),
+    ({"type": "split", "column": "email", "separator": "@", "into": ["a", "ID"]}, "duplicate-column", ("into", 1), ""),
+    ({"type": "split", "column": "email", "separator": "@", "into": ["a"]}, "empty-list", ("into",), ""),
     ({"type": "pivot", "column": "statu", "values": ["a"], "value": "id"}, "unknown-column", ("column",), "Status"),
     ({"type": "pivot", "column": "status", "values": [], "value": "id"}, "empty-list", ("values",), ""),
     ({"type": "pivot", "column": "status", "values": ["a"]}, "missing-key", ("value",), ""),

@@ -21,7 +21,9 @@ class SplitConfig(TransformConfig):
 
     type: Literal["split"] = "split"
     column: ColumnName = Field(description="Column with text.", examples=["full_name"])
-    by: str = Field(min_length=1, max_length=100, description="Text that stands between the parts.", examples=[" "])
+    separator: str = Field(
+        min_length=1, max_length=100, description="Text that stands between the parts.", examples=[" "]
+    )
     into: tuple[ColumnName, ...] | ColumnName = Field(
         description="Names of new columns, one for each part: the last one takes all that is left, those without a "
         "part are null. Or one name, as a text: then each part becomes a row of its own.",
@@ -51,7 +53,9 @@ class Split:
                 Problem("type-mismatch", f"column {name!r} is of type {type_}, not text", ("column",), hint)
             )
         taken = [one for one in relation.columns or () if config.keep or one != name]
-        parts: exp.Expr = exp.Anonymous(this="string_split", expressions=[sql.column(name), sql.literal(config.by)])
+        parts: exp.Expr = exp.Anonymous(
+            this="string_split", expressions=[sql.column(name), sql.literal(config.separator)]
+        )
         new: list[exp.Expr] = []
         if isinstance(config.into, str):
             sql.refuse_repeat(config.into, taken, "into")
@@ -82,7 +86,7 @@ class Split:
         if place == len(self._config.into) - 1:
             length = exp.Anonymous(this="len", expressions=[parts.copy()])
             rest = exp.Anonymous(this="list_slice", expressions=[parts.copy(), number.copy(), length])
-            joined = exp.Anonymous(this="array_to_string", expressions=[rest, sql.literal(self._config.by)])
+            joined = exp.Anonymous(this="array_to_string", expressions=[rest, sql.literal(self._config.separator)])
             there = exp.GTE(this=length.copy(), expression=number.copy())
             part = exp.Case(ifs=[exp.If(this=there, true=joined)])
         return exp.Trim(this=part) if self._config.trim else part
