@@ -6,7 +6,7 @@ earlier ones wherever its values fit, and null where a known column is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,10 +30,10 @@ class Arranged:
     sieve: Sieve | None
     notes: tuple[str, ...]
 
-    def outgoing(self, batches: Iterable[pa.RecordBatch]) -> Outgoing:
-        """Return the rows on their way to the writer."""
+    def outgoing(self, batches: Iterable[pa.RecordBatch], constants: Mapping[str, int] | None = None) -> Outgoing:
+        """Return the rows on their way to the writer, with the same integer in the columns `constants`."""
         rows = _completed(batches, self.missing) if self.missing else batches
-        return Outgoing(rows, self.wires, names=self.schema.names, sieve=self.sieve)
+        return Outgoing(rows, self.wires, names=self.schema.names, constants=constants, sieve=self.sieve)
 
     def records(self, schema: pa.Schema) -> pa.Schema:
         """Return the columns of the records on their way, which came with the columns of `schema`."""

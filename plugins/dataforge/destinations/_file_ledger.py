@@ -82,25 +82,34 @@ class Book:
         if not manifest.doomed and (self.file or not manifest.previous):
             return []
         there = self.place.listing("", PART) if not self.file else {}
-        done = [name for name in manifest.doomed if name in there or ("/" in name and self.place.stat(name))]
+
+        def is_there(name: str) -> bool:
+            return name in there or ("/" in name and self.place.stat(name) is not None)
+
+        done = [name for name in manifest.doomed if is_there(name)]
         for name in done:
             self.place.remove(name)
         if not self.file:
             for part in manifest.previous:
-                if part.name in there:
+                if is_there(part.name):
                     self.place.copy(part.name, f"{PREVIOUS}/{part.name}")
                     self.place.remove(part.name)
                     done.append(part.name)
         return done
 
-    def debris(self, manifest: Manifest, prefix: str = PART) -> list[str]:
-        """Return the parts of ours that the manifest does not name, of those whose names begin so."""
+    def debris(self, manifest: Manifest, prefix: str = PART, *, nested: bool = True) -> list[str]:
+        """Return the parts of ours that the manifest does not name, of those whose names begin so.
+
+        With `nested`, those in the folders of partitions too.
+        """
         named = manifest.named()
-        return [
-            name
-            for name in self.place.listing("", prefix)
-            if name not in named and (OURS.match(name) or (prefix != PART and OWN.match(name)))
-        ]
+        there = {**self.place.listing("", prefix), **(self.place.partitions(prefix) if nested else {})}
+        found = []
+        for name in there:
+            file = name.rpartition("/")[2]
+            if name not in named and (OURS.match(file) or (prefix != PART and OWN.match(file))):
+                found.append(name)
+        return found
 
     def is_pending(self, seen: Seen) -> bool:
         """Whether a load of the single file was begun and not finished."""
@@ -304,6 +313,7 @@ class FileLedger:
             else:
                 candidates += self.book.debris(manifest)
                 candidates += [*place.listing(PREVIOUS, PART), *place.listing(DEAD_LETTERS, "")]
+                candidates += [f"{PREVIOUS}/{name}" for name in place.partitions(PART, f"{PREVIOUS}/")]
             for name in candidates:
                 listed = place.stat(name) if name not in named else None
                 if listed and (place.local or listed.changed < older_than):

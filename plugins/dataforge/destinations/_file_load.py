@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -11,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from dataforge.components.base import LoadContext, LoadReport
 from dataforge.components.delivery import LoadRecord, Reject, State, Window, cursor_to_json
@@ -26,20 +29,42 @@ from dataforge.destinations._file_manifest import (
     SchemaVersion,
     pipeline_key,
 )
-from dataforge.destinations._output_path import LEDGER_FOLDER
+from dataforge.destinations._file_place import sync, temporary
+from dataforge.destinations._output_path import LEDGER_FOLDER, TEMPORARY
 from dataforge.errors import ConflictError, FencedError, TerminalError, TransientError
 
 
 @dataclass(frozen=True)
-class Written:
-    """The data of a load in a local file, not published yet; `rejects` were set aside while they were written."""
+class Piece:
+    """One local file of a load, and the partition's folder that it belongs into; empty where there are none."""
 
     file: Path
     rows: int
     bytes: int
     sha256: str
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The data of a load in local files, not published yet; `rejects` were set aside while they were written.
+
+    There is one piece, with no folder, unless the target is partitioned.
+    """
+
+    pieces: tuple[Piece, ...]
     arranged: Arranged
     rejects: tuple[Reject, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """The rows of all pieces."""
+        return sum(piece.rows for piece in self.pieces)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all pieces."""
+        return sum(piece.bytes for piece in self.pieces)
 
 
 @dataclass(frozen=True)
@@ -51,6 +76,8 @@ class Terms:
     allow_empty: bool
     allow_shrink: bool
     keep_previous: bool
+    partition_by: tuple[str, ...] = ()
+    touched_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +113,8 @@ class FileLoad:
                             self.book.place.remove(name)
                     return manifest, self._already(manifest, record)
         self._fence(manifest)
-        self._replaced(manifest)
+        self._refuse_other_folders(manifest)
+        self._replaced(manifest, ())
         return manifest, None
 
     def schema_before(self, manifest: Manifest) -> SchemaVersion | None:
@@ -158,7 +186,7 @@ class FileLoad:
             for part in after.previous:
                 if part not in before.previous:
                     self.book.place.copy(self.book.file, part.name)
-            return self.book.put(before, after, written.file, seen, is_done)
+            return self.book.put(before, after, written.pieces[0].file, seen, is_done)
         # Where the answer was lost, another load may have been committed on top of ours before we looked.
         return self.book.swap(after, seen) or is_done(self.book.read()[0])
 
@@ -176,10 +204,14 @@ class FileLoad:
     ) -> None:
         place, context = self.book.place, self.context
         part = next((one.name for one in after.parts if token in one.name), None)
-        if part is not None and not self.book.file:
+        if self.terms.partition_by:
+            for piece in written.pieces:
+                published.append(self._name(piece, token))
+                self._publish_copy(piece.file, published[-1])
+        elif part is not None and not self.book.file:
             earlier = next((name for name in reversed(published) if name.startswith(PART)), None)
             published.append(part)
-            place.publish(Path(place.named(earlier)) if earlier and place.local else written.file, part)
+            place.publish(Path(place.named(earlier)) if earlier and place.local else written.pieces[0].file, part)
         if rejects:
             name = self._letters_name(token)
             local = context.scratch / f"{token}.rejects"
@@ -196,6 +228,23 @@ class FileLoad:
             else:
                 place.publish(local, name)
             local.unlink()
+
+    def _publish_copy(self, file: Path, name: str) -> None:
+        """Publish a file of scratch, which another try may need again and which may lie in another file system."""
+        place = self.book.place
+        if not place.local:
+            place.publish(file, name)
+            return
+        hidden = Path(place.named(f".{PART}{self.context.run_key}.{secrets.token_hex(4)}{TEMPORARY}"))
+        hidden.parent.mkdir(parents=True, exist_ok=True)
+        with temporary(hidden):
+            shutil.copyfile(file, hidden)
+            sync(hidden)
+            place.publish(hidden, name)
+
+    def _name(self, piece: Piece, token: str) -> str:
+        name = self.book.file or f"{PART}{self.context.run_key}-{token}{self.terms.suffix}"
+        return f"{piece.folder}/{name}" if piece.folder else name
 
     def _letters_name(self, token: str) -> str:
         folder = f"{self.book.beside}." if self.book.file else f"{DEAD_LETTERS}/"
@@ -241,10 +290,31 @@ class FileLoad:
                 "read again within its bounds"
             )
 
-    def _replaced(self, manifest: Manifest) -> tuple[Part, ...]:
+    def _refuse_other_folders(self, manifest: Manifest) -> None:
+        """Raise TerminalError where parts that stay lie in folders of other columns: no reader could read both."""
+        if self.terms.disposition == "replace" and not self.terms.touched_only:
+            return
+        wanted = tuple(quote(name, safe=" ") for name in self.terms.partition_by)
+        for part in manifest.parts:
+            there = tuple(folder.partition("=")[0] for folder in part.name.split("/")[:-1])
+            if there != wanted and not self.book.file:
+                shown = ", ".join(map(unquote, there)) or "nothing"
+                raise TerminalError(
+                    f"{self.book.place.url} is partitioned by {shown}, and the config says "
+                    f"{', '.join(self.terms.partition_by) or 'nothing'}; write to another folder, or replace all of it"
+                )
+
+    def _replaced(self, manifest: Manifest, pieces: Iterable[Piece]) -> tuple[Part, ...]:
         """Return the live parts that this load replaces; TerminalError when rows of an interval can't be cut out."""
         if self.terms.disposition == "replace":
-            return manifest.parts
+            if not self.terms.touched_only:
+                return manifest.parts
+            touched = {piece.folder for piece in pieces}
+            return tuple(
+                part
+                for part in manifest.parts
+                if part.name.rpartition("/")[0] in touched or part.run_key == self.context.run_key
+            )
         own = [part for part in manifest.parts if part.run_key == self.context.run_key]
         step = self.context.cursor
         if step is None or step.mode != "window" or step.window is None:
@@ -264,10 +334,11 @@ class FileLoad:
                 )
         return tuple(own)
 
-    def _guard(self, manifest: Manifest, rows: int) -> None:
+    def _guard(self, manifest: Manifest, rows: int, gone: tuple[Part, ...]) -> None:
         """Refuse a replace that would leave nothing, or fewer than half of the rows, without leave to."""
-        if self.terms.disposition != "replace" or not manifest.parts:
+        if self.terms.disposition != "replace" or not gone:
             return
+        manifest = replace(manifest, parts=gone)
         before = self.book.rows_before(manifest)
         shown = "an unknown number of rows" if before is None else f"{before:,} rows"
         where = self.book.place.named(self.book.file) if self.book.file else self.book.place.url
@@ -291,7 +362,8 @@ class FileLoad:
         """Return the parts of this run that killed attempts left behind, or that a slower twin has just written."""
         if self.book.file:
             return []
-        found = self.book.debris(manifest, f"{PART}{self.context.run_key}-")
+        nested = bool(self.terms.partition_by)
+        found = self.book.debris(manifest, f"{PART}{self.context.run_key}-", nested=nested)
         return [name for name in found if not token or token not in name]
 
     # ---- What will be true
@@ -305,26 +377,29 @@ class FileLoad:
         stale: list[str] | None,
     ) -> tuple[Manifest, LoadReport]:
         context, terms, book = self.context, self.terms, self.book
-        self._guard(manifest, written.rows)
-        gone = self._replaced(manifest)
+        gone = self._replaced(manifest, written.pieces)
+        self._guard(manifest, written.rows, gone)
         kept = [part for part in manifest.parts if part not in gone]
-        name = book.file or f"{PART}{context.run_key}-{token}{terms.suffix}"
         step, now = context.cursor, datetime.now(timezone.utc)
-        part = Part(
-            name,
-            written.bytes,
-            written.rows,
-            written.sha256,
-            context.run_key,
-            context.run_id,
-            self.pipeline,
-            context.digest or "",
-            {"field": step.window.field, "start": step.window.start, "end": step.window.end, "type": step.window.type}
-            if step and step.mode == "window" and step.window
-            else None,
-        )
+        window = step.window if step and step.mode == "window" else None
+        own = [
+            Part(
+                self._name(piece, token),
+                piece.bytes,
+                piece.rows,
+                piece.sha256,
+                context.run_key,
+                context.run_id,
+                self.pipeline,
+                context.digest or "",
+                {"field": window.field, "start": window.start, "end": window.end, "type": window.type}
+                if window
+                else None,
+            )
+            for piece in written.pieces
+        ]
         # An append without rows leaves a part only where its columns tell something new.
-        parts = [*kept, part] if written.rows or not kept or terms.disposition == "replace" else kept
+        parts = [*kept, *own] if written.rows or not kept or terms.disposition == "replace" else kept
         previous, previous_of, doomed = self._previous(manifest, gone, token)
         state = manifest.state(self.pipeline)
         cursor = cursor_to_json(step.after) if step and step.mode == "advance" else state.cursor
@@ -336,7 +411,7 @@ class FileLoad:
             context.run_id,
             context.target,
             terms.disposition,
-            context.digest or written.sha256,
+            context.digest or hashlib.sha256("".join(piece.sha256 for piece in written.pieces).encode()).hexdigest(),
             written.rows,
             rejected,
             state.epoch + 1,
@@ -374,7 +449,7 @@ class FileLoad:
             pending={},
         )
         report = LoadReport(
-            book.place.named(name),
+            book.place.url if terms.partition_by else book.place.named(self._name(written.pieces[0], token)),
             written.rows,
             written.bytes,
             created=not any(one.run_key == context.run_key for one in gone) and not (book.file and manifest.parts),
@@ -413,9 +488,9 @@ class FileLoad:
         part = next((one for one in manifest.parts if one.run_key == self.context.run_key), None)
         place = self.book.place
         return LoadReport(
-            place.named(part.name) if part else place.url,
+            place.named(part.name) if part and not self.terms.partition_by else place.url,
             record.rows,
-            part.bytes if part else 0,
+            sum(one.bytes for one in manifest.parts if one.run_key == self.context.run_key),
             inserted=record.inserted,
             updated=record.updated,
             deleted=record.deleted,

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 from dataforge.components.base import Connection
 from dataforge.components.paths import filesystem, s3_call
+from dataforge.destinations._file_partitions import FOLDER
 from dataforge.destinations._output_path import LEDGER_FOLDER, TEMPORARY
 from dataforge.errors import TerminalError, TransientError
 
@@ -128,6 +129,10 @@ class Place(Protocol):
 
     def listing(self, folder: str, prefix: str) -> dict[str, Listed]:
         """Return the files directly in `folder` ("" is the place itself) whose names begin with `prefix`."""
+        ...
+
+    def partitions(self, prefix: str, below: str = "") -> dict[str, Listed]:
+        """Return the files in folders `column=value` below `below`, at any depth, whose names begin with `prefix`."""
         ...
 
     def abandoned(self, older_than: datetime, prefix: str) -> list[str]:
@@ -294,6 +299,18 @@ class Folder:
                     found[f"{folder}/{entry.name}" if folder else entry.name] = Listed(stat.st_size, changed)
         return found
 
+    def partitions(self, prefix: str, below: str = "") -> dict[str, Listed]:
+        """Return regular files; links are not followed."""
+        found: dict[str, Listed] = {}
+        base = self._base / below
+        for folder, inner, _ in os.walk(base):
+            inner[:] = [name for name in inner if FOLDER.match(name)]
+            if Path(folder) != base:
+                name = Path(folder).relative_to(base).as_posix()
+                there = self.listing(f"{below}{name}", prefix)
+                found |= {one.removeprefix(below): listed for one, listed in there.items()}
+        return found
+
     def abandoned(self, older_than: datetime, prefix: str) -> list[str]:  # noqa: ARG002 - locks tell
         """Remove hidden temporary files that no process holds."""
         gone: list[str] = []
@@ -419,25 +436,31 @@ class Bucket:
         """Return objects."""
         start = self._key(f"{folder}/" if folder else "")
         found: dict[str, Listed] = {}
+        for key, listed in self._listed(Prefix=start + prefix, Delimiter="/"):
+            name = key.removeprefix(start)
+            found[f"{folder}/{name}" if folder else name] = listed
+        return found
+
+    def _listed(self, **given: str) -> Iterator[tuple[str, Listed]]:
         more: dict[str, str] = {}
         while True:
-            answer = self._call(
-                folder,
-                partial(
-                    self._fs.call_s3,
-                    "list_objects_v2",
-                    Bucket=self._bucket,
-                    Prefix=start + prefix,
-                    Delimiter="/",
-                    **more,
-                ),
-            )
+            call = partial(self._fs.call_s3, "list_objects_v2", Bucket=self._bucket, **given, **more)
+            answer = self._call(given["Prefix"].removeprefix(f"{self._prefix}/"), call)
             for item in answer.get("Contents", ()):
-                name = item["Key"].removeprefix(start)
-                found[f"{folder}/{name}" if folder else name] = Listed(item["Size"], item["LastModified"])
+                yield item["Key"], Listed(item["Size"], item["LastModified"])
             if not answer.get("IsTruncated"):
-                return found
+                return
             more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def partitions(self, prefix: str, below: str = "") -> dict[str, Listed]:
+        """Return objects."""
+        start = self._key(below) if below else (f"{self._prefix}/" if self._prefix else "")
+        found: dict[str, Listed] = {}
+        for key, listed in self._listed(Prefix=start):
+            *folders, file = key.removeprefix(start).split("/")
+            if folders and file.startswith(prefix) and all(FOLDER.match(folder) for folder in folders):
+                found["/".join([*folders, file])] = listed
+        return found
 
     def abandoned(self, older_than: datetime, prefix: str) -> list[str]:
         """Abort uploads in parts that nobody goes on with: they cost money and show in no listing."""

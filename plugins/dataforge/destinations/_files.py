@@ -11,12 +11,13 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from urllib.parse import quote
 
 from pydantic import Field, field_validator, model_validator
@@ -30,14 +31,15 @@ from dataforge.components.base import (
     LoadReport,
 )
 from dataforge.components.delivery import Reject
-from dataforge.components.fields import ConnectionId, TemplatedText
+from dataforge.components.fields import ColumnName, ConnectionId, TemplatedText
 from dataforge.components.paths import filesystem, is_s3, place, s3_call
 from dataforge.components.prefetch import prefetch
 from dataforge.destinations._columns import Wire, engine_types
 from dataforge.destinations._file_columns import Arranged, arrange
 from dataforge.destinations._file_ledger import Book, FileLedger
-from dataforge.destinations._file_load import FileLoad, Terms, Written
+from dataforge.destinations._file_load import FileLoad, Piece, Terms, Written
 from dataforge.destinations._file_manifest import PART, ledger_of, pipeline_key
+from dataforge.destinations._file_partitions import Split, check_columns
 from dataforge.destinations._file_place import (
     Bucket,
     Folder,
@@ -77,6 +79,17 @@ class FilesConfig(DestinationConfig):
         description="Whether replace keeps the data that it replaces, in the folder _dataforge beside them, so that "
         "the load can be undone.",
     )
+    partition_by: tuple[ColumnName, ...] = Field(
+        default=(),
+        max_length=5,
+        description="Columns whose values name folders below the path, as Hive does (region=north/day=2025-01-02/): "
+        "text, integers, booleans or dates. The files do not hold these columns; readers take them from the names.",
+        examples=[["region", "day"]],
+    )
+    replace_scope: Literal["all", "partitions"] = Field(
+        default="all",
+        description="What replace replaces: all of the target, or those partitions that this run has rows for.",
+    )
 
     @field_validator("path")
     @classmethod
@@ -97,6 +110,12 @@ class FilesConfig(DestinationConfig):
                 f"append needs a folder: write the path as {self.path + '/'!r} (each run adds a part of its own), or "
                 "set write_disposition to 'replace'"
             )
+        if self.partition_by and not self.path.endswith("/"):
+            raise ValueError(f"'partition_by' needs a folder: write the path as {self.path + '/'!r}")
+        if len(set(self.partition_by)) < len(self.partition_by):
+            raise ValueError("'partition_by' names a column twice")
+        if self.replace_scope == "partitions" and not (self.partition_by and self.write_disposition == "replace"):
+            raise ValueError("replace_scope 'partitions' needs 'partition_by' and write_disposition 'replace'")
         if is_s3(self.path) and self.connection is None:
             raise ValueError(f"path {self.path!r} needs a 'connection' (an Airflow connection of type aws)")
         return self
@@ -180,10 +199,15 @@ class FileDestination:
                 replaces=replaces,
                 step=context.last_step,
             )
-            with self._temporary(load.book, context) as file:
-                written = self._write(incoming, arranged, file, context.scratch)
-                self._check_target(load.book)  # what came there while the rows were written counts as well
-                report = load.commit(written, planned)
+            if self.config.partition_by:
+                check_columns(self.config.partition_by, arranged.schema)
+                with TemporaryDirectory(dir=_made(context.scratch), prefix="partitions-") as folder:
+                    report = load.commit(self._partitioned(incoming, arranged, Path(folder)), planned)
+            else:
+                with self._temporary(load.book, context) as file:
+                    written = self._write(incoming, arranged, file, context.scratch)
+                    self._check_target(load.book)  # what came there while the rows were written counts as well
+                    report = load.commit(written, planned)
         for note in report.schema_notes:
             context.log(note, target=report.target)
         context.log("file written", target=report.target, rows=report.rows, bytes=report.bytes)
@@ -231,6 +255,8 @@ class FileDestination:
             config.allow_empty,
             config.allow_shrink,
             config.keep_previous,
+            config.partition_by,
+            config.replace_scope == "partitions",
         )
 
     def _check_target(self, book: Book) -> None:
@@ -252,18 +278,43 @@ class FileDestination:
         return temporary(folder / f".{name[-100:]}.{secrets.token_hex(4)}{TEMPORARY}")
 
     def _write(self, incoming: Incoming, arranged: Arranged, target: Path, scratch: Path) -> Written:
+        rows = self._read(incoming, arranged, lambda reader: self.format().write(reader, target, scratch))
+        sync(target)
+        piece = Piece(target, rows, target.stat().st_size, sha256_of(target))
+        return Written((piece,), arranged, _rejects(incoming, arranged))
+
+    def _read(self, incoming: Incoming, arranged: Arranged, write: Callable[[pa.RecordBatchReader], None]) -> int:
         with prefetch(incoming.reader()) as ahead:
             ahead.wait()
             sent = arranged.outgoing(ahead)
             with sent.errors():
-                self.format().write(sent.reader(), target, scratch)
+                write(sent.reader())
             ahead.finish()
-        sync(target)
-        rejects: tuple[Reject, ...] = ()
-        if arranged.sieve and arranged.sieve.rejects:
-            types = json.dumps(engine_types(arranged.records(incoming.schema)))
-            rejects = tuple(replace(reject, types=types) for reject in arranged.sieve.rejects)
-        return Written(target, sent.rows, target.stat().st_size, sha256_of(target), arranged, rejects)
+        return sent.rows
+
+    def _partitioned(self, incoming: Incoming, arranged: Arranged, scratch: Path) -> Written:
+        """Write a file for each partition, all in scratch."""
+        split = Split(self.config.partition_by, scratch / "rows")
+        self._read(incoming, arranged, split.take)
+        pieces = []
+        for number, folder in enumerate(split.folders):
+            target = scratch / f"{number}{self.format().suffix}"
+            target.touch()
+            self.format().write(split.reader(folder), target, scratch)
+            pieces.append(Piece(target, split.rows[folder], target.stat().st_size, sha256_of(target), folder))
+        return Written(tuple(pieces), arranged, _rejects(incoming, arranged))
+
+
+def _rejects(incoming: Incoming, arranged: Arranged) -> tuple[Reject, ...]:
+    if not (arranged.sieve and arranged.sieve.rejects):
+        return ()
+    types = json.dumps(engine_types(arranged.records(incoming.schema)))
+    return tuple(replace(reject, types=types) for reject in arranged.sieve.rejects)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _checked(schema: pa.Schema) -> pa.Schema:
