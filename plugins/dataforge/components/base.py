@@ -547,14 +547,15 @@ class Capabilities:
     """What a destination can do; validation asks this value, never the type.
 
     `commit` says where a load becomes true: in one transaction with its marker; by a manifest or pointer through which
-    readers must look; or nowhere, so that a repeated load can't be told from a new one. `plans` says whether a load
+    readers must look; row by row under its key, with the marker after them, but a replace by a pointer ("keys"); or
+    nowhere, so that a repeated load can't be told from a new one. `plans` says whether a load
     honours `LoadContext.dry_run`.
     """
 
     dispositions: frozenset[str]
     transactional: bool
     kind: Literal["table", "files"]
-    commit: Literal["transaction", "manifest", "none"] = "none"
+    commit: Literal["transaction", "manifest", "keys", "none"] = "none"
     plans: bool = False
 
 

@@ -190,7 +190,15 @@ def _delivery(index: int, target: DestinationConfig, read: Reading) -> Delivery:
             return Delivery(index, "K", f"{read.reason}; those that come twice are recognised by their key")
         doubled = "adds them once more" if target.write_disposition == "append" else "writes both"
         return Delivery(index, "A", f"{read.reason}; {target.write_disposition!r} {doubled}", (_hint_of(target),))
-    if commit == "manifest":
+    if commit == "keys" and merged:
+        return Delivery(
+            index,
+            "K",
+            "each row is written under its key and the load marker after them: a load that fails may leave some of its "
+            "rows, which the next try writes again",
+            ("use a table destination, where every reader sees all rows of a load or none",),
+        )
+    if commit in ("manifest", "keys"):
         return Delivery(
             index,
             "M",
