@@ -180,8 +180,6 @@ class Shop:
         """Return the answer to a GraphQL request, with its cost."""
         import graphql
 
-        if self._schema is None:
-            self._schema = graphql.build_schema(SDL)
         variables = body.get("variables") or {}
         cost = 1.0 if "first" not in variables else 2.0 + variables["first"]
         paid = self.pay(cost)
@@ -294,6 +292,9 @@ def _flatten(connection: dict[str, Any], parent: str | None, lines: list[dict[st
 @contextmanager
 def running(shop: Shop) -> Iterator[Shop]:
     """Serve the shop on loopback; its `url` is set."""
+    import graphql
+
+    shop._schema = graphql.build_schema(SDL)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

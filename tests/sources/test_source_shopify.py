@@ -204,7 +204,7 @@ def test_lines_that_are_missing_from_a_result_are_noticed(shop: Shop, run: Run) 
 def test_an_operation_that_takes_too_long_is_cancelled_and_another_one_waits(shop: Shop, run: Run) -> None:
     shop.bulk_polls = 1000
     with pytest.raises(TransientError, match="still at the end"):
-        run(api="bulk", total_timeout=0.5, poll=0.1)
+        run(api="bulk", total_timeout=1.5, poll=0.5)
     assert shop.cancelled
     shop._running = True
     with pytest.raises(TransientError, match="another bulk operation"):
