@@ -27,6 +27,7 @@ SCENARIOS = (
     "merge_postgres",
     "guards",
     "api_to_postgres",
+    "shopify",
     "csv_to_duckdb",
     "csv_to_parquet",
     "parse",

@@ -91,12 +91,14 @@ class Shop:
     points: float = 1000.0
     restore: float = 50.0
     version: str = VERSION
+    retry_after: float = 0.3
     bulk_polls: int = 2
     bulk_ends_as: tuple[str, str | None] = ("COMPLETED", None)
     lost_lines: int = 0
     url: str = ""
     result_url: str | None = None
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     refused: int = 0
     cancelled: bool = False
     _level: float = 0.0
@@ -178,8 +180,6 @@ class Shop:
         """Return the answer to a GraphQL request, with its cost."""
         import graphql
 
-        if self._schema is None:
-            self._schema = graphql.build_schema(SDL)
         variables = body.get("variables") or {}
         cost = 1.0 if "first" not in variables else 2.0 + variables["first"]
         paid = self.pay(cost)
@@ -292,6 +292,9 @@ def _flatten(connection: dict[str, Any], parent: str | None, lines: list[dict[st
 @contextmanager
 def running(shop: Shop) -> Iterator[Shop]:
     """Serve the shop on loopback; its `url` is set."""
+    import graphql
+
+    shop._schema = graphql.build_schema(SDL)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -304,6 +307,7 @@ def running(shop: Shop) -> Iterator[Shop]:
             query = dict(parse_qsl(parts.query))
             with shop.lock:
                 shop.asked.append((self.command, parts.path, query))
+                shop.times.append(time.monotonic())
                 self.answer(parts.path, query, body)
 
         def answer(self, path: str, query: dict[str, str], body: Any) -> None:
@@ -318,7 +322,8 @@ def running(shop: Shop) -> Iterator[Shop]:
             fits = shop.pour()
             told["X-Shopify-Shop-Api-Call-Limit"] = f"{int(shop._level + 0.999)}/{shop.bucket}"
             if not fits:
-                return self.send(429, b'{"errors": "Exceeded calls per second"}', {**told, "Retry-After": "2.0"})
+                told["Retry-After"] = str(shop.retry_after)
+                return self.send(429, b'{"errors": "Exceeded calls per second"}', told)
             found, following = shop.rest(path, query)
             if following:
                 told["Link"] = f'<{shop.url}{path}?{following}>; rel="next"'

@@ -22,6 +22,9 @@ from dataforge.sources._http import Client
 STORES = (".googleapis.com", ".shopify.com", ".shopifycloud.com", ".shopifycdn.com")
 """Where Shopify puts results, besides the shop's own host; a result is fetched from nowhere else, and without login."""
 
+CANCEL_SECONDS = 10.0
+"""How long cancelling an operation may take, also when the run's time is over."""
+
 _START = """mutation($query: String!, $group: Boolean!) {
   bulkOperationRunQuery(query: $query, groupObjects: $group) { bulkOperation { id status } userErrors { message } }
 }"""
@@ -115,6 +118,7 @@ def wait(conversation: Conversation, id_: str, seconds: float) -> tuple[str | No
                 raise TransientError(f"the bulk operation is {status} still at the end of total_timeout")
             time.sleep(seconds)
     except BaseException:
+        conversation.client.ends = max(conversation.client.ends, time.monotonic() + CANCEL_SECONDS)
         with suppress(DataForgeError):
             conversation.ask(_CANCEL, {"id": id_})
         raise
