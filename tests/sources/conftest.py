@@ -108,7 +108,9 @@ class Api:
             def handle_one(self) -> None:
                 parts = urlsplit(self.path)
                 size = int(self.headers.get("content-length") or 0)
-                body = json.loads(self.rfile.read(size)) if size else None
+                text = self.rfile.read(size)
+                form = "form-urlencoded" in self.headers.get("content-type", "")
+                body = (dict(parse_qsl(text.decode())) if form else json.loads(text)) if size else None
                 query = dict(parse_qsl(parts.query, keep_blank_values=True))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 request = Request(self.command, parts.path, query, headers, body)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from typing import Any, Literal, Protocol
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from dataforge.components import retry
 from dataforge.components.base import Connection
@@ -57,9 +58,53 @@ class Answer:
     file: Path | None = None
 
 
+Action = Literal["retry", "rate_limited", "ignore", "fail", "accept"]
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What to do with an answer, and what a failure says to people."""
+
+    action: Action
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Tries:
+    """How a request is repeated: `first` and `cap` are seconds, `wait_header` names a header that says how long."""
+
+    most: int | None = None
+    first: float | None = None
+    cap: float | None = None
+    constant: bool = False
+    wait_header: str | None = None
+    wait_kind: str = "seconds"
+    repeat_post: bool = False
+
+
+class Login(Protocol):
+    """Puts into a prepared request what tells the server who asks. `own` are keys of the extra that are no headers."""
+
+    @property
+    def own(self) -> tuple[str, ...]: ...
+
+    def __call__(self, prepared: Any) -> Any: ...
+
+    def renew(self) -> bool:
+        """Forget what was obtained, so that the next request asks anew; False where nothing can be asked for."""
+        ...
+
+    def secrets(self) -> Iterable[str]:
+        """Return what no message may show."""
+        ...
+
+
 @dataclass
 class Client:
-    """Sends requests to one origin. `page_seconds` bounds one answer with its body, `ends` (monotonic) all of them."""
+    """Sends requests to one origin. `page_seconds` bounds one answer with its body, `ends` (monotonic) all of them.
+
+    `judge` may decide about an answer before its status does; `sent` counts requests.
+    """
 
     connection: Connection
     settings: Settings
@@ -68,18 +113,29 @@ class Client:
     ends: float
     interval: float = 0.0
     log: Callable[..., None] = lambda message, **fields: None  # noqa: ARG005 the call needs their names
+    login: Login | None = None
+    judge: Callable[[Answer], Ruling | None] = lambda answer: None  # noqa: ARG005
+    tries: Tries = field(default_factory=Tries)
+    secrets: Callable[[], Iterable[str]] = tuple
+    sent: int = 0
     _session: Any = None
     _base: str = ""
     _adapter: Any = None
     _last: float = field(default=0.0)
 
-    def open(self, headers: Mapping[str, str]) -> None:
-        """Make the session of the connection."""
+    def open(self, headers: Mapping[str, str], *, without: Iterable[str] = (), anonymous: bool = False) -> None:
+        """Make the session of the connection, without some keys of its extra; `anonymous` without its login too."""
         self._adapter = _adapter_class()(self.settings.allow_private_hosts)
         try:
             self._session, self._base = open_session(self.connection, self._adapter)
         except ValueError as error:
             raise TerminalError(f"connection {self.connection.id!r}: {error}") from None
+        for name in (*without, *(self.login.own if self.login else ())):
+            self._session.headers.pop(name, None)
+        if self.login is not None:
+            self._session.auth, self.secrets = self.login, self.login.secrets
+        elif anonymous:
+            self._session.auth = _as_it_is  # with none at all, a .netrc file would be asked
         self._session.headers.update({"Accept": "application/json, application/x-ndjson;q=0.9, */*;q=0.1", **headers})
         self._session.mount("http://", self._adapter)
         self._session.mount("https://", self._adapter)
@@ -111,60 +167,112 @@ class Client:
                 "nothing was sent there"
             )
 
-    def send(self, method: str, url: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Answer:
+    def send(
+        self,
+        method: str,
+        url: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: bool = False,
+    ) -> Answer:
         """Return the answer to one request, repeated on what may pass; DataForgeError when there is none.
 
-        A POST is repeated only when the server can't have acted on it.
+        The body goes as JSON, or as a form. A POST is repeated only when the server can't have acted on it, or where
+        the tries say that it may be.
         """
-        policy = retry.Policy(TRIES, FIRST_WAIT, MAX_WAIT, self.ends - time.monotonic())
+        most = self.tries.most or TRIES
+        policy = retry.Policy(most, self._first, self._cap, self.ends - time.monotonic())
         tries = 0
 
         def once() -> Answer:
             nonlocal tries
             tries += 1
-            return self._follow(method, url, query, body)
+            return self._follow(_Asked(method, url, query, body, headers or {}, form))
 
         try:
             return retry.repeat(once, policy, when=Again, what=_shown(url), log=self.log)
         except Again as error:
-            why = "" if tries == TRIES else "; the run's time limit leaves no room to try again"
+            why = "" if tries == most else "; the run's time limit leaves no room to try again"
             raise self._lost(f"{error}{why}", away=error.away) from None
 
     def _lost(self, text: str, *, away: bool) -> TransientError:
         return ServerAway(text, self.connection.id) if away else TransientError(text)
 
-    def _follow(self, method: str, url: str, query: Mapping[str, Any] | None, body: Any) -> Answer:
+    @property
+    def _first(self) -> float:
+        return FIRST_WAIT if self.tries.first is None else self.tries.first
+
+    @property
+    def _cap(self) -> float:
+        return MAX_WAIT if self.tries.cap is None else self.tries.cap
+
+    def _follow(self, asked: _Asked) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._once(method, url, query, body)
+            answer = self._once(asked)
+            if answer.status == 401 and self.login is not None and self.login.renew():
+                answer = self._once(asked)
             location = answer.headers.get("location")
             if answer.status not in (301, 302, 303, 307, 308) or not location:
-                return self._judged(answer, method)
-            url, query = urljoin(answer.url, location), None
+                return self._judged(answer, asked.method)
+            url = urljoin(answer.url, location)
             self.check_origin(url, f"a redirect from {_shown(answer.url)}")
+            asked = replace(asked, url=url, query=None)
             if answer.status not in (307, 308):
-                method, body = "GET", None
-        raise TerminalError(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects")
+                asked = replace(asked, method="GET", body=None)
+        raise TerminalError(f"{_shown(asked.url)}: more than {MAX_REDIRECTS} redirects")
 
     def _judged(self, answer: Answer, method: str) -> Answer:
+        text = f"{method} {_shown(answer.url)} answered {answer.status}"
+        ruling = self.judge(answer)
+        if ruling is not None:
+            return self._ruled(answer, ruling, text)
         if answer.status < 300:
             return answer
-        text = f"{method} {_shown(answer.url)} answered {answer.status}"
         if answer.status in (401, 403):
             raise TerminalError(f"{text}: connection {self.connection.id!r} is not let in; check its credentials")
         verdict = retry.of_status(answer.status)
-        if verdict != "terminal" and (method != "POST" or answer.status in (429, 503)):
-            after = _retry_after(answer.headers.get("retry-after"))
-            if after is not None and after > MAX_WAIT:
-                raise TransientError(f"{text}; it asks to come back in {after:.0f} s")
-            raise Again(text, after, away=verdict == "away")
+        if verdict != "terminal" and (method != "POST" or self.tries.repeat_post or answer.status in (429, 503)):
+            raise self._again(answer, text, away=verdict == "away")
         raise TerminalError(f"{text}: {self.excerpt(answer.body)}")
 
-    def _once(self, method: str, url: str, query: Mapping[str, Any] | None, body: Any) -> Answer:
+    def _ruled(self, answer: Answer, ruling: Ruling, text: str) -> Answer:
+        if ruling.action == "accept":
+            return answer
+        if ruling.action == "ignore":
+            self.log("answer ignored", url=_shown(answer.url), status=answer.status)
+            return Answer(answer.url, 204, {}, b"")
+        says = ruling.says or self.excerpt(answer.body)
+        if ruling.action == "fail":
+            raise TerminalError(f"{text}: {says}")
+        raise self._again(answer, f"{text}: {says}", away=False)
+
+    def _again(self, answer: Answer, text: str, *, away: bool) -> Exception:
+        """Return the error that has the request repeated, or one that ends it when the server asks for too long."""
+        after = _retry_after(answer.headers.get("retry-after"))
+        if self.tries.wait_header and (told := answer.headers.get(self.tries.wait_header.lower())):
+            wait = _told(told, self.tries.wait_kind)
+            after = wait if after is None else after
+        if after is not None and after > self._cap:
+            return TransientError(f"{text}; it asks to come back in {after:.0f} s")
+        return Again(text, self._first if after is None and self.tries.constant else after, away=away)
+
+    def _once(self, asked: _Asked) -> Answer:
         import requests
         import urllib3
 
+        method, url = asked.method, asked.url
         self._pace()
-        request = requests.Request(method, url, params=dict(query or {}), json=body)
+        self.sent += 1
+        request = requests.Request(
+            method,
+            url,
+            headers=dict(asked.headers),
+            params=dict(asked.query or {}),
+            json=None if asked.form else asked.body,
+            data=asked.body if asked.form else None,
+        )
         prepared = self._session.prepare_request(request)
         self.check_origin(prepared.url, "the request")
         options = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
@@ -185,7 +293,8 @@ class Client:
                     raise self._failed(method, url, error) from None
         except _Late:
             text = f"{method} {_shown(url)} took longer than {seconds:g} s"
-            raise (self._lost(text, away=True) if method == "POST" else Again(text, away=True)) from None
+            lost = method == "POST" and not self.tries.repeat_post
+            raise (self._lost(text, away=True) if lost else Again(text, away=True)) from None
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.url, response.status_code, headers, *body_read)
 
@@ -203,7 +312,8 @@ class Client:
             return TerminalError(f"{method} {_shown(url)}: the compressed body is damaged")
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
             return TerminalError(text)
-        if method == "POST" and not isinstance(error, requests.exceptions.ConnectTimeout):
+        careful = method == "POST" and not self.tries.repeat_post
+        if careful and not isinstance(error, requests.exceptions.ConnectTimeout):
             reset = _cause(error, urllib3.exceptions.NewConnectionError) is None
             return self._lost(text, away=True) if reset else Again(text, away=True)
         return Again(text, away=_cause(error, urllib3.exceptions.IncompleteRead) is None)
@@ -267,10 +377,23 @@ class Client:
 
     def redact(self, text: str) -> str:
         """Return `text` without the connection's secrets."""
-        secrets = {self.connection.password, *_strings(self.connection.extra)}
+        known = {self.connection.password, *_strings(self.connection.extra), *self.secrets()}
+        secrets = {form for item in known for form in (item, quote(item, safe=""))}
         for secret in sorted((item for item in secrets if len(item) >= 4), key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One request, as it is asked again after a redirect or a new login."""
+
+    method: str
+    url: str
+    query: Mapping[str, Any] | None
+    body: Any
+    headers: Mapping[str, str]
+    form: bool
 
 
 class Again(Exception):
@@ -448,6 +571,26 @@ def _retry_after(text: str | None) -> float | None:
         return None
     until = until if until.tzinfo else until.replace(tzinfo=timezone.utc)
     return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())
+
+
+def _told(text: str, kind: str) -> float | None:
+    """Return the seconds that a header of that kind asks to wait; None when it says nothing of that kind."""
+    if kind == "date":
+        return _retry_after(text)
+    try:
+        number = float(text.strip())
+    except ValueError:
+        return None
+    if not math.isfinite(number):
+        return None
+    if kind == "seconds":
+        return max(0.0, number)
+    return max(0.0, number / (1000 if kind == "epoch_ms" else 1) - time.time())
+
+
+def _as_it_is(prepared: Any) -> Any:
+    """Log in as nobody."""
+    return prepared
 
 
 def _strings(value: Any) -> Iterator[str]:
