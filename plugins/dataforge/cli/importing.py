@@ -33,7 +33,9 @@ class Kind:
     help: str
 
 
-KINDS: dict[str, Kind] = {}
+KINDS: dict[str, Kind] = {
+    "airbyte-manifest": Kind("airbyte_manifest", "a low-code manifest of an Airbyte connector (YAML or JSON)"),
+}
 """What can be imported; `dataforge import KIND FILE`."""
 
 

@@ -372,7 +372,8 @@ class Slices(Options):
     format: str = Field(
         default="iso",
         max_length=100,
-        description="How times are written: iso, epoch, epoch_ms, or a pattern of strftime, in UTC.",
+        description="How times are written, in UTC: iso, epoch, epoch_ms, or a pattern of strftime, with %_ms for "
+        "milliseconds.",
         examples=["%Y-%m-%d"],
     )
     start_param: str | None = Field(default=None, max_length=200, description="Parameter that takes the start.")

@@ -260,4 +260,4 @@ def _written(instant: datetime, form: str) -> JsonValue:
         return int(instant.timestamp() * 1000)
     if form == "iso":
         return instant.isoformat().replace("+00:00", "Z")
-    return instant.strftime(form)
+    return instant.strftime(form.replace("%_ms", f"{instant.microsecond // 1000:03d}"))
