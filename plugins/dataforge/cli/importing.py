@@ -35,6 +35,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "airbyte-manifest": Kind("airbyte_manifest", "a low-code manifest of an Airbyte connector (YAML or JSON)"),
+    "openapi": Kind("openapi", "an OpenAPI 3 description of an API (JSON or YAML); drafts, with guesses marked"),
 }
 """What can be imported; `dataforge import KIND FILE`."""
 

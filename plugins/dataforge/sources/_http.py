@@ -63,10 +63,11 @@ Action = Literal["retry", "rate_limited", "ignore", "fail", "accept"]
 
 @dataclass(frozen=True)
 class Ruling:
-    """What to do with an answer, and what a failure says to people."""
+    """What to do with an answer, what a failure says to people, and after how many seconds to try again."""
 
     action: Action
     says: str = ""
+    after: float | None = None
 
 
 @dataclass(frozen=True)
@@ -246,11 +247,11 @@ class Client:
         says = ruling.says or self.excerpt(answer.body)
         if ruling.action == "fail":
             raise TerminalError(f"{text}: {says}")
-        raise self._again(answer, f"{text}: {says}", away=False)
+        raise self._again(answer, f"{text}: {says}", away=False, after=ruling.after)
 
-    def _again(self, answer: Answer, text: str, *, away: bool) -> Exception:
+    def _again(self, answer: Answer, text: str, *, away: bool, after: float | None = None) -> Exception:
         """Return the error that has the request repeated, or one that ends it when the server asks for too long."""
-        after = _retry_after(answer.headers.get("retry-after"))
+        after = after if after is not None else _retry_after(answer.headers.get("retry-after"))
         if self.tries.wait_header and (told := answer.headers.get(self.tries.wait_header.lower())):
             wait = _told(told, self.tries.wait_kind)
             after = wait if after is None else after
@@ -563,8 +564,9 @@ def _shown(url: str) -> str:
 def _retry_after(text: str | None) -> float | None:
     if not text:
         return None
-    if text.strip().isdigit():
-        return float(text.strip())
+    with suppress(ValueError):  # whole seconds by the standard, fractions by some
+        seconds = float(text.strip())
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         until = parsedate_to_datetime(text)
     except (ValueError, TypeError):

@@ -12,15 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dataforge.components.base import Connection
+from dataforge.components.base import Connection, ExtractContext
 from dataforge.errors import TerminalError
+from dataforge.settings import get_settings
 from dataforge.sources import _json_text
-from dataforge.sources._http import Client, Login
+from dataforge.sources._http import Answer, Client, Login, Ruling, Tries
 from dataforge.sources._http_options import (
     ApiKeyAuth,
     Auth,
     BasicAuth,
     BearerAuth,
+    HttpSourceConfig,
     JwtAuth,
     OAuth2Auth,
     SessionAuth,
@@ -48,6 +50,35 @@ def login(
         return _Jwt(auth, _secret(connection, auth.from_extra, lines=True))
     server = lookup(auth.connection) if isinstance(auth, OAuth2Auth) and auth.connection else connection
     return _OAuth2(auth, server, asking) if isinstance(auth, OAuth2Auth) else _Session(auth, server, asking)
+
+
+def connected(
+    config: HttpSourceConfig,
+    context: ExtractContext,
+    judge: Callable[[Answer], Ruling | None] = lambda answer: None,  # noqa: ARG005
+) -> Client:
+    """Return an open client for a source: logged in, with its limits; `judge` decides about answers."""
+    ends = time.monotonic() + config.total_timeout.total_seconds()
+
+    def asking(server: Connection) -> Client:
+        return Client(server, get_settings(), context.scratch, config.timeout.total_seconds(), ends, log=context.log)
+
+    connection, retry = context.connection(config.connection), config.retry
+    client = asking(connection)
+    client.login = login(config.login_options(), connection, context.connection, asking)
+    client.judge = judge
+    client.tries = Tries(
+        retry.tries,
+        retry.first_wait.total_seconds() if retry.first_wait is not None else None,
+        retry.max_wait.total_seconds(),
+        retry.backoff == "constant",
+        retry.wait_header,
+        retry.wait_kind,
+        retry.repeat_post,
+    )
+    client.interval = 1 / config.requests_per_second if config.requests_per_second else 0.0
+    client.open(config.headers)
+    return client
 
 
 class _Fixed:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
-from dataforge.components.base import JsonValue
+from dataforge.components.base import JsonValue, SourceConfig
 from dataforge.components.fields import ColumnName, ConnectionId, Duration, TemplatedText
 from dataforge.sources._http import check_endpoint
 
@@ -439,6 +439,35 @@ class Retry(Options):
     repeat_post: bool = Field(
         default=False, description="Whether a POST may be repeated as a GET may: right where it only reads."
     )
+
+
+# ---- What all of them have
+
+
+class HttpSourceConfig(SourceConfig):
+    """Base of configs of sources that ask an HTTP server."""
+
+    connection: ConnectionId = Field(
+        description="Airflow connection of type http: base URL, auth and secret headers.", examples=["shop_api"]
+    )
+    headers: Headers = Field(
+        default_factory=dict, description="Further headers; secret ones belong into the connection's extra."
+    )
+    retry: Retry = Field(default_factory=Retry, description="How a request is repeated when its failure may pass.")
+    requests_per_second: float | None = Field(
+        default=None, gt=0, le=1000, description="Most requests per second; unlimited when not set."
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=60), description="Longest time for one answer with its whole body."
+    )
+    total_timeout: Duration = Field(default=timedelta(hours=1), description="Longest time for all pages together.")
+    max_pages: int = Field(
+        default=100_000, ge=1, description="Most pages to read, those of parents too; more is an error."
+    )
+
+    def login_options(self) -> Any:
+        """Return how to log in; None where the connection's own login does."""
+        return None
 
 
 def names_between(text: str) -> set[str]:

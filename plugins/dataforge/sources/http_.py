@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Iterator
-from datetime import timedelta
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from dataforge.components.base import Connection, ExtractContext, Files, JsonValue, SourceConfig
+from dataforge.components.base import ExtractContext, Files, JsonValue
 from dataforge.components.delivery import Grade
-from dataforge.components.fields import ConnectionId, Duration
 from dataforge.components.placeholders import CURSOR
 from dataforge.components.registry import SOURCES
-from dataforge.settings import get_settings
 from dataforge.sources import _json_text
-from dataforge.sources._http import Answer, Client, Ruling, Tries
+from dataforge.sources._http import Answer, Ruling
 from dataforge.sources._http_options import (
     Auth,
     DottedPath,
     Endpoint,
     ErrorRule,
-    Headers,
+    HttpSourceConfig,
     NoPagination,
     Offset,
     Page,
     Pagination,
     Partition,
-    Retry,
     Scalar,
     Slices,
     check_body,
@@ -39,13 +34,10 @@ from dataforge.sources._http_options import (
 )
 
 
-class HttpConfig(SourceConfig):
+class HttpConfig(HttpSourceConfig):
     """Config of the http source."""
 
     type: Literal["http"] = "http"
-    connection: ConnectionId = Field(
-        description="Airflow connection of type http: base URL, auth and secret headers.", examples=["shop_api"]
-    )
     endpoint: Endpoint = Field(
         default="",
         description="Path below the connection's base URL; never a host. `{name}` stands for the value of a partition.",
@@ -55,9 +47,6 @@ class HttpConfig(SourceConfig):
     auth: Auth | None = Field(
         default=None,
         description="How to log in with what the connection holds; its login and password as HTTP Basic when not set.",
-    )
-    headers: Headers = Field(
-        default_factory=dict, description="Further headers; secret ones belong into the connection's extra."
     )
     query: dict[str, Scalar | tuple[Scalar, ...]] = Field(
         default_factory=dict,
@@ -96,17 +85,6 @@ class HttpConfig(SourceConfig):
         description="What to do with certain answers; others go by their status: 401 and 403 fail, 408, 425, 429, 500 "
         "and 502 to 504 are tried again, all else from 300 on fails.",
     )
-    retry: Retry = Field(default_factory=Retry, description="How a request is repeated when its failure may pass.")
-    requests_per_second: float | None = Field(
-        default=None, gt=0, le=1000, description="Most requests per second; unlimited when not set."
-    )
-    timeout: Duration = Field(
-        default=timedelta(seconds=60), description="Longest time for one answer with its whole body."
-    )
-    total_timeout: Duration = Field(default=timedelta(hours=1), description="Longest time for all pages together.")
-    max_pages: int = Field(
-        default=100_000, ge=1, description="Most pages to read, those of parents too; more is an error."
-    )
 
     @model_validator(mode="after")
     def _body_fits(self) -> Self:
@@ -134,6 +112,10 @@ class HttpConfig(SourceConfig):
         if unknown := names_between(self.endpoint) - known:
             raise ValueError(f"{{{min(unknown)}}} in {self.endpoint!r} names no partition")
         return self
+
+    def login_options(self) -> Any:
+        """Return `auth`."""
+        return self.auth
 
     def grade(self) -> Grade:
         """Return what reading all pages proves: pages by number shift under the reader, links and cursors less so."""
@@ -178,22 +160,14 @@ class HttpSource:
 
     def _pages(self, context: ExtractContext, out: IO[bytes]) -> Iterator[tuple[int, Answer]]:
         """Yield the number of records of every page of every part, after writing them to `out`."""
-        from dataforge.sources._http_auth import login
+        from dataforge.sources._http_auth import connected
         from dataforge.sources._http_pages import Budget, Walk
         from dataforge.sources._http_parts import Reader, Widened, filled
 
         config = self.config
-        ends = time.monotonic() + config.total_timeout.total_seconds()
-        connection = context.connection(config.connection)
-        client = self._client(connection, context, ends)
-        client.login = login(
-            config.auth, connection, context.connection, lambda server: self._client(server, context, ends)
-        )
-        client.judge, client.tries = _judge(config.errors), _tries(config.retry)
-        client.interval = 1 / config.requests_per_second if config.requests_per_second else 0.0
         stream, form = filled(config, context.cursor), config.body_format == "form"
         budget = Budget(config.max_pages)
-        client.open({})
+        client = connected(config, context, _judge(config.errors))
         try:
             for part in Reader(client, context, budget, form).parts(config.partitions, config.slices):
                 walk = Walk(client, part.endpoint(client, stream, form=form), config.pagination, budget)
@@ -201,22 +175,6 @@ class HttpSource:
                 yield from walk.pages(context, into)
         finally:
             client.close()
-
-    def _client(self, connection: Connection, context: ExtractContext, ends: float) -> Client:
-        seconds = self.config.timeout.total_seconds()
-        return Client(connection, get_settings(), context.scratch, seconds, ends, log=context.log)
-
-
-def _tries(retry: Retry) -> Tries:
-    return Tries(
-        retry.tries,
-        retry.first_wait.total_seconds() if retry.first_wait is not None else None,
-        retry.max_wait.total_seconds(),
-        retry.backoff == "constant",
-        retry.wait_header,
-        retry.wait_kind,
-        retry.repeat_post,
-    )
 
 
 class _judge:  # noqa: N801 - a function that keeps its rules
