@@ -36,6 +36,10 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "airbyte-manifest": Kind("airbyte_manifest", "a low-code manifest of an Airbyte connector (YAML or JSON)"),
     "openapi": Kind("openapi", "an OpenAPI 3 description of an API (JSON or YAML); drafts, with guesses marked"),
+    "dag-factory": Kind("dag_factory", "DAGs of dag-factory (YAML); those tasks that move rows"),
+    "sling": Kind("sling", "a replication of Sling (YAML or JSON)"),
+    "singer-catalog": Kind("singer_catalog", "the catalog of a Singer tap (JSON)"),
+    "dlt-rest": Kind("dlt_rest", "the configuration of dlt's REST API source (JSON, YAML, or a Python file, not run)"),
 }
 """What can be imported; `dataforge import KIND FILE`."""
 
