@@ -13,6 +13,8 @@ import pytest
 
 from dataforge.cli import main
 from dataforge.settings import get_settings
+from dataforge.store import audit
+from dataforge.store.database import open_store
 
 Data = dict[str, Any]
 
@@ -271,6 +273,8 @@ class TestDeadLetters:
         code, out, err = shop("dead-letters", "replay", path, "--all")
         assert code == 0, err
         assert "1 dead letters replayed, 1 rows loaded" in out
+        (noted,) = audit.entries(open_store())
+        assert (noted.action, noted.subject, noted.detail["replayed"]) == ("replayed", "orders", 1)
         assert shop.count() == 2
         assert shop.json("dead-letters", "list", path)["targets"][0]["dead_letters"] == []
         (target,) = shop.json("dead-letters", "list", path, "--all")["targets"]

@@ -16,6 +16,7 @@ from tests.gateway.conftest import MakeGateway
 from dataforge.components.base import Connection
 from dataforge.errors import BudgetSpent, ConfigError, GatewayError, ModelAway, ModelRefused, ModelSlow
 from dataforge.gateway.base import Call, End, Event, Message, Request, Usage
+from dataforge.gateway.budgets import standings
 from dataforge.gateway.calls import Chains
 from dataforge.gateway.connections import Profile, profile_of
 from dataforge.gateway.opening import open_gateway, state_file
@@ -122,6 +123,25 @@ def test_a_budget_of_one_person_is_not_anothers() -> None:
     gateway.complete(replace(ASK, actor="bob", request_id="two"))
     with pytest.raises(BudgetSpent, match="ada today"):
         gateway.complete(replace(ASK, request_id="three"))
+
+
+def test_budgets_tell_how_they_stand_and_when_they_begin_anew(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "use.db")
+    now = datetime.now(timezone.utc)
+    for actor, tokens, at in (("ada", 70, now), ("bob", 50, now), ("ada", 10, now - timedelta(days=40))):
+        usage = Usage(prompt_tokens=tokens, completion_tokens=10, cost=0.25)
+        ledger.add(Event("one", "author", actor, "", "there", "ollama", "m", 1, "ok", usage, at, ""))
+    assert standings(ledger, Settings(), "ada") == []
+    limits = Settings(llm_tokens_per_user_day=100, llm_cost_per_user_month=0.2, llm_tokens_per_month=1_000)
+    found = standings(ledger, limits, "ada")
+    assert [(one.scope, one.unit, one.most, one.used, one.left) for one in found] == [
+        ("user_day", "tokens", 100, 80, 20),
+        ("user_month", "money", 0.2, 0.25, 0),
+        ("month", "tokens", 1_000, 140, 860),
+    ]  # fmt: skip
+    day, month = found[0].ends_at, found[2].ends_at
+    assert timedelta() < day - now <= timedelta(days=1)
+    assert (month.day, month.hour, (month - timedelta(seconds=1)).month) == (1, 0, now.month)
 
 
 def test_a_new_wish_has_its_own_budget() -> None:

@@ -10,7 +10,9 @@ from multiprocessing import get_context
 import pytest
 from tests.valkey_server import running
 
+from dataforge.cli.diagnosis import diagnose
 from dataforge.errors import ConfigError, TransientError
+from dataforge.settings import get_settings
 from dataforge.store import limits
 from dataforge.store.database import open_store
 
@@ -49,6 +51,17 @@ def test_a_server_counts_exactly_for_several_processes(server: str) -> None:
     assert 890 < told.reset <= 900
     assert limits.take_from(server, "eve", "request", limit=20, seconds=900).remaining == 19
     assert limits.take_from(server, "ada", "generate", limit=20, seconds=900).remaining == 19
+
+
+def test_doctor_tells_where_requests_are_counted_and_when_nobody_answers(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, away = server.replace("redis:", "valkey:"), "redis://somebody:s3cr3t-w0rd@localhost:1/0"
+    for url, state, said in ((there, "ok", "counts the requests"), (away, "error", "ConnectionError")):
+        monkeypatch.setenv("AIRFLOW__DATAFORGE__LIMITS_URL", url)
+        get_settings.cache_clear()
+        (found,) = (one for one in diagnose() if one.check == "limits")
+        assert (found.state, said in found.message, "s3cr3t" in found.message) == (state, True, False), found
 
 
 def test_what_a_server_counted_is_free_again_after_the_time(server: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from tests.web.conftest import BASE, CANARY, CONFIG, Web, serving
 from tests.web.walk import operations
 
+from dataforge.authoring.models import StoreLedger
+from dataforge.gateway.base import Event, Usage
 from dataforge.settings import get_settings
 from dataforge.store import answers, limits, revisions
 from dataforge.store.database import open_store
@@ -123,6 +126,20 @@ def test_an_answer_is_of_the_folder_as_it_is_now(web: Web) -> None:
     assert web.ask("GET", "/pipelines/sales").status_code == 404
     assert [one["dag_id"] for one in listed] == ["sales"]
     assert web.ask("GET", "/pipelines").json()["pipelines"] == []
+
+
+def test_a_person_is_told_what_is_left_of_their_budgets(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert web.ask("GET", "/me").json()["budgets"] == []
+    monkeypatch.setenv("AIRFLOW__DATAFORGE__LLM_TOKENS_PER_USER_MONTH", "1000")
+    get_settings.cache_clear()
+    now, used = datetime.now(timezone.utc), Usage(prompt_tokens=300, completion_tokens=40)
+    StoreLedger().add(Event("one", "author", "ada", "", "there", "ollama", "m", 1, "ok", used, now, ""))
+    (mine,) = web.ask("GET", "/me").json()["budgets"]
+    (others,) = web.ask("GET", "/me", name="otto").json()["budgets"]
+    assert (mine["scope"], mine["unit"], mine["most"], mine["used"], mine["left"]) == (
+        "user_month", "tokens", 1000, 340, 660,
+    )  # fmt: skip
+    assert (others["used"], others["left"]) == (0, 1000)
 
 
 def test_what_configs_are_made_of_is_sent_once(web: Web) -> None:

@@ -30,7 +30,7 @@ class Diagnosis:
 def diagnose() -> list[Diagnosis]:
     """Look at everything; a check that breaks is an error of its own, never the end of the list."""
     results: list[Diagnosis] = []
-    for check in (_python, _packages, _configs, _folders, _staging, _engine, _connections, _pickup, _auth):
+    for check in (_python, _packages, _configs, _folders, _staging, _engine, _connections, _limits, _pickup, _auth):
         try:
             results += check()
         except DataForgeError as error:
@@ -117,6 +117,13 @@ def _connections() -> Iterator[Diagnosis]:
         told = ". ".join(filter(None, (found["message"].rstrip("."), found["advice"])))
         state: Literal["ok", "warning"] = "warning" if found["state"] == "failed" else "ok"
         yield Diagnosis(f"connection {name}", state, f"{told} (used by {', '.join(named[name])})")
+
+
+def _limits() -> Iterator[Diagnosis]:
+    from dataforge.store.limits import check
+
+    if url := get_settings().limits_url:
+        yield Diagnosis("limits", "ok", f"{check(url)} counts the requests of the web API")
 
 
 def _pickup() -> Iterator[Diagnosis]:

@@ -267,6 +267,7 @@ def dead_letters_replay(arguments: argparse.Namespace) -> int:
         reports = replay(chosen.config, letters, chosen.context, index=index)
         done.append(chosen.about(index, letters=len(letters), loads=reports))
         rows, again = (sum(int(report[key]) for report in reports) for key in ("rows", "rejected"))
+        _note(chosen.config.dag_id, {"replayed": len(letters), "rejected": again, "destination": index + 1})
         _say(
             arguments,
             f"{chosen.name(index)}: {len(letters):,} dead letters replayed, {rows:,} rows loaded"
@@ -353,6 +354,17 @@ def _doubling(config: PipelineConfig, index: int) -> str:
     if config.outputs[index].write_disposition == "append":
         return ", and 'append' adds them to those that are there; undo their loads first, or use 'merge'"
     return ""
+
+
+def _note(dag_id: str, done: dict[str, int]) -> None:
+    """Write an audit entry of a replay; what was loaded stays, whether the store can be reached or not."""
+    from dataforge.store import audit
+    from dataforge.store.database import open_store
+
+    try:
+        audit.record(open_store(), _actor(), "replayed", dag_id, done)
+    except DataForgeError as error:
+        print(f"warning: the audit log does not tell of it: {error}", file=sys.stderr)
 
 
 def _actor() -> str:

@@ -6,11 +6,58 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from typing import Literal
 
 from dataforge.errors import BudgetSpent
 from dataforge.gateway.base import Request, Usage, UsageLedger
 from dataforge.settings import Settings
+
+Scope = Literal["user_day", "user_month", "month"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one budget of tokens or money stands: of a person today or in this month, or of all together in this month.
+
+    `ends_at` is the instant (UTC) at which it begins anew.
+    """
+
+    scope: Scope
+    unit: Literal["tokens", "money"]
+    most: float
+    used: float
+    ends_at: datetime
+
+    @property
+    def left(self) -> float:
+        """What may still be used."""
+        return max(0.0, self.most - self.used)
+
+
+def standings(ledger: UsageLedger, settings: Settings, actor: str) -> list[Standing]:
+    """Return how the budgets that the settings name stand for a person; nothing is looked up where they name none."""
+    day = _today()
+    month = day.replace(day=1)
+    tomorrow, next_month = day + timedelta(days=1), (month + timedelta(days=31)).replace(day=1)
+    one = settings
+    scopes: tuple[tuple[Scope, int, float, str | None, datetime, datetime], ...] = (
+        ("user_day", one.llm_tokens_per_user_day, one.llm_cost_per_user_day, actor, day, tomorrow),
+        ("user_month", one.llm_tokens_per_user_month, one.llm_cost_per_user_month, actor, month, next_month),
+        ("month", one.llm_tokens_per_month, one.llm_cost_per_month, None, month, next_month),
+    )
+    found: list[Standing] = []
+    for scope, tokens, cost, who, since, end in scopes:
+        used = ledger.spent(since=since, actor=who) if tokens or cost else Usage()
+        if tokens:
+            found.append(Standing(scope, "tokens", tokens, used.tokens, end))
+        if cost:
+            found.append(Standing(scope, "money", cost, used.cost, end))
+    return found
+
+
+def _today() -> datetime:
+    return datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @dataclass(frozen=True)
@@ -53,8 +100,7 @@ class Budgets:
     def _check(self, request: Request, mine: _Held) -> None:
         one = self._settings
         _within(mine.tokens, mine.cost, one.llm_tokens_per_call, one.llm_cost_per_call, Usage(), "call", "this call")
-        now = datetime.now(timezone.utc)
-        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        day = _today()
         if one.llm_tokens_per_request or one.llm_cost_per_request:
             used = self._ledger.spent(request_id=request.request_id)
             tokens, cost = self._with(mine, request_id=request.request_id)

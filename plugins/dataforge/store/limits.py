@@ -16,6 +16,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import delete, func, insert, select
 
@@ -73,9 +74,24 @@ def take_from(url: str, actor: str, kind: str, *, limit: int, seconds: int) -> T
     try:
         allowed, used, free = script(keys=[name], args=[seconds, limit, uuid.uuid4().hex], client=client)
     except library.exceptions.RedisError as error:
-        kind_of = type(error).__name__
-        raise TransientError(f"the server that counts requests ([dataforge] limits_url) failed: {kind_of}") from None
+        raise _failed(error) from None
     return _taken(bool(allowed), limit, int(used), float(free) / 1_000_000, seconds)
+
+
+def check(url: str) -> str:
+    """Return where a Redis or Valkey server counts, without login; raises as `take_from` does when it can't."""
+    library, client, script = _opened(url)
+    try:
+        script(keys=[f"dataforge:requests:check:{uuid.uuid4().hex}"], args=[1, 1, uuid.uuid4().hex], client=client)
+    except library.exceptions.RedisError as error:
+        raise _failed(error) from None
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or parts.path}" + (f":{parts.port}" if parts.port else "")
+
+
+def _failed(error: Exception) -> TransientError:
+    kind = type(error).__name__
+    return TransientError(f"the server that counts requests ([dataforge] limits_url) failed: {kind}")
 
 
 @cache

@@ -3,14 +3,17 @@
 It stands before routing, so that neither a new route nor a mount, a body or a wrong address gets by. In order: who it
 is (401, 403), how often they came (429), where a change comes from and whether they may edit anything (403), and the
 body's size and time (413, 408). What is about one DAG is decided where its file is opened (`dataforge.web.desk`).
+Whoever was refused for want of a right, here or there, leaves an entry in the audit log.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from anyio import to_thread
 from fastapi import Request
@@ -19,7 +22,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataforge.authoring.uploads import MAX_BYTES
+from dataforge.errors import DataForgeError
 from dataforge.settings import get_settings
+from dataforge.store import audit
 from dataforge.store.database import open_store
 from dataforge.store.limits import Taken, take, take_from
 from dataforge.web import static
@@ -31,6 +36,8 @@ UNCOUNTED = frozenset({("POST", "/api/v1/check"), ("POST", "/api/v1/diff")})
 """What the page asks while a person types; the rest of what changes nothing is told by its method."""
 UPLOADS = "/api/v1/uploads"
 BODY_SECONDS = 30.0
+MOST_DENIED, DENIED_SECONDS = 20, 900
+"""Refusals of one person, or of all whom nobody knows, that are noted in that time."""
 _ENVELOPE = 64_000
 """Bytes that a request may have besides the text of one config, written as JSON."""
 
@@ -62,12 +69,13 @@ class Door:
         request = Request(scope)
         limits: dict[str, str] = {}
         request.state.dataforge_limits = limits
-        begun = False
+        begun = denied = False
+        asker: Person | None = None
 
         async def told(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, denied
             if message["type"] == "http.response.start":
-                begun = True
+                begun, denied = True, message["status"] == 403
                 headers = MutableHeaders(scope=message)
                 for name, value in (HEADERS | limits).items():
                     headers.setdefault(name, value)
@@ -84,6 +92,8 @@ class Door:
             refused = of(error)
             if not begun:
                 await answer(refused)(scope, receive, told)
+        if denied and not _is_quiet(asker):
+            await to_thread.run_sync(_note, request, asker)
 
     def _bounded(self, request: Request, receive: Receive) -> Receive:
         """Return what reads the body, until it is too large or too slow."""
@@ -135,6 +145,30 @@ def _admit(request: Request, asker: Person, limits: dict[str, str]) -> None:
         raise Refused(403, "forbidden", "this needs the permission to edit DAGs")
 
 
+def _is_quiet(asker: Person | None) -> bool:
+    return _quiet.get(asker.name if asker else "", 0.0) > time.monotonic()
+
+
+def _note(request: Request, asker: Person | None) -> None:
+    """Note who was refused what; no more often than so, else they could fill the log."""
+    name, scope = asker.name if asker else "", request.scope
+    with suppress(DataForgeError):  # the answer was given
+        taken = take(open_store(), name, "denied", limit=MOST_DENIED, seconds=DENIED_SECONDS)
+        if not taken.remaining:
+            _quiet[name] = time.monotonic() + taken.reset
+        if not taken.allowed:
+            return
+        params = scope.get("path_params", {})
+        subject = str(params.get("dag_id") or _path(scope))
+        if "file" in params:
+            subject = os.path.normpath(get_settings().configs_folder.resolve() / str(params["file"]))
+        told = {"method": request.method, "path": _path(scope)}
+        more = {} if taken.remaining else {"more": f"none is noted for the next {taken.reset} seconds"}
+        audit.record(open_store(), name, "denied", subject, told | more)
+
+
+_quiet: dict[str, float] = {}
+"""Until when nothing more is noted of a person."""
 _DRAFT = re.compile(r"PUT /api/v1/drafts/[^/]+")
 """A page that keeps what is typed."""
 _LIMITS: dict[str, tuple[Callable[[], int], str]] = {

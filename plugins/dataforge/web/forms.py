@@ -85,6 +85,7 @@ class InvalidFile(BaseModel):
     file: str
     valid: bool
     findings: list[FindingForm]
+    may_edit: bool
 
 
 class PipelinesForm(BaseModel):
@@ -524,11 +525,22 @@ class LimitsForm(BaseModel):
     refines: int
 
 
+class BudgetForm(BaseModel):
+    """A budget for language models: of this person today or in this month (UTC), or of all together in this month."""
+
+    scope: Literal["user_day", "user_month", "month"]
+    unit: Literal["tokens", "money"]
+    most: float
+    used: float
+    left: float
+    ends_at: str
+
+
 class MeForm(BaseModel):
     """Who asks; `edits` says that there is a DAG that they may edit, `creates` that they may make new ones.
 
     `may_author` is the same as `edits`; `may_admin`: to see everybody's use and audit entries; `approval_required`:
-    deploys wait until another person approves.
+    deploys wait until another person approves; `budgets` are those that are set.
     """
 
     name: str
@@ -538,3 +550,4 @@ class MeForm(BaseModel):
     may_admin: bool
     approval_required: bool
     limits: LimitsForm
+    budgets: list[BudgetForm]

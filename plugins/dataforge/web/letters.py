@@ -11,6 +11,8 @@ from fastapi import APIRouter, Path, Query
 from dataforge.authoring.tools import answered
 from dataforge.components.delivery import DeadLetter
 from dataforge.config.files import Loaded
+from dataforge.store import audit
+from dataforge.store.database import open_store
 from dataforge.web import errands, forms
 from dataforge.web.access import Asker
 from dataforge.web.bodies import ReplayBody
@@ -51,7 +53,9 @@ async def replay(dag_id: Id, body: ReplayBody, at: AtDesk, asker: Asker) -> dict
 
     run_id = await to_thread.run_sync(begin)
     found = await errands.done(run_id)
-    return {"replayed": int(found["replayed"]), "rejected": int(found["rejected"])}
+    done = {"replayed": int(found["replayed"]), "rejected": int(found["rejected"])}
+    await to_thread.run_sync(audit.record, open_store(), asker.name, "replayed", dag_id, {"run_id": run_id, **done})
+    return done
 
 
 def _read(loaded: Loaded, limit: int, offset: int) -> tuple[int, int, list[tuple[int, DeadLetter]]]:

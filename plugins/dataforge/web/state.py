@@ -41,7 +41,10 @@ def ready(response: Response) -> Health:
 
 @ROUTES.get("/me", response_model=forms.MeForm)
 def me(asker: Asker) -> dict[str, Any]:
-    """Tell who asks and what they may do."""
+    """Tell who asks, what they may do, and what is left to them."""
+    from dataforge.authoring.models import StoreLedger
+    from dataforge.gateway.budgets import standings
+
     settings = get_settings()
     return {
         "name": asker.name,
@@ -56,6 +59,10 @@ def me(asker: Asker) -> dict[str, Any]:
             "generates": settings.web_generates,
             "refines": settings.web_refines,
         },
+        "budgets": [
+            {**vars(one), "left": one.left, "ends_at": one.ends_at.isoformat()}
+            for one in standings(StoreLedger(), settings, asker.name)
+        ],
     }
 
 

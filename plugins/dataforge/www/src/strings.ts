@@ -57,7 +57,9 @@ export const strings = {
       paused: "Paused",
     },
     sorts: { name: "Name", run: "Last run", age: "Oldest success first" },
-    count: (shown: number, all: number) => (shown === all ? `${all} pipelines` : `${shown} of ${all} pipelines`),
+    count: (shown: number, all: number, broken: number) =>
+      (shown === all ? `${all} pipelines` : `${shown} of ${all} pipelines`) +
+      (broken === 0 ? "" : broken === 1 ? ", 1 file that gives none" : `, ${broken} files that give none`),
     pipeline: "Pipeline",
     validity: "Validity",
     runs: "Last runs",
@@ -105,7 +107,7 @@ export const strings = {
     subtitleNew: "Say what you need, look at the draft, deploy it.",
     subtitleEdit: "Change what is in force: nothing happens to it before you deploy.",
     readOnly: "Read only",
-    viewer: "You may look at this pipeline. Changing it needs the permission to edit DAGs.",
+    viewer: "You may look at this pipeline. Changing it needs the permission to edit every DAG of its file.",
     mayNotCreate: "A new pipeline needs the permission to edit all DAGs; you may change those that you may edit.",
     conversation: "Conversation",
     draft: "Draft",
@@ -428,7 +430,8 @@ export const strings = {
     shown: (from: number, to: number, total: number) => `${from} to ${to} of ${total}`,
   },
   pipeline: {
-    needsEdit: "You may look, but not change anything: that needs the permission to edit this DAG.",
+    needsEdit: "You may look, but not change anything: that needs the permission to edit every DAG of this file.",
+    needsRun: "Running it needs the permissions to edit this DAG and to start its runs.",
     missing: "There is no pipeline of this name",
     missingHelp: "This DAG was not made from a config, or its config is invalid, or you may not read it.",
     tabs: {
@@ -640,6 +643,21 @@ export const strings = {
         requests: "Requests of any kind",
         generates: "New pipelines from words",
         refines: "Changes, repairs and explanations by a model",
+      },
+    },
+    budgets: {
+      title: "Budgets for language models",
+      help: "What is left is looked at before each call of a model. Days and months are those of UTC.",
+      none: "None are set: neither tokens nor money are limited by day or month.",
+      of: "Budget",
+      used: "Used",
+      most: "At most",
+      left: "Left",
+      ends: "Begins anew",
+      names: {
+        user_day: { tokens: "Your tokens today", money: "Your money today" },
+        user_month: { tokens: "Your tokens in this month", money: "Your money in this month" },
+        month: { tokens: "Tokens of all in this month", money: "Money of all in this month" },
       },
     },
     connections: {

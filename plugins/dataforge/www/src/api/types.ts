@@ -53,7 +53,7 @@ export interface paths {
         };
         /**
          * Me
-         * @description Tell who asks and what they may do.
+         * @description Tell who asks, what they may do, and what is left to them.
          */
         get: operations["state_me"];
         put?: never;
@@ -1085,6 +1085,30 @@ export interface components {
             file: string;
         };
         /**
+         * BudgetForm
+         * @description A budget for language models: of this person today or in this month (UTC), or of all together in this month.
+         */
+        BudgetForm: {
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "user_day" | "user_month" | "month";
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "tokens" | "money";
+            /** Most */
+            most: number;
+            /** Used */
+            used: number;
+            /** Left */
+            left: number;
+            /** Ends At */
+            ends_at: string;
+        };
+        /**
          * ChangeForm
          * @description One difference between two configs.
          */
@@ -1638,6 +1662,8 @@ export interface components {
             valid: boolean;
             /** Findings */
             findings: components["schemas"]["FindingForm"][];
+            /** May Edit */
+            may_edit: boolean;
         };
         /**
          * JobForm
@@ -1883,7 +1909,7 @@ export interface components {
          * @description Who asks; `edits` says that there is a DAG that they may edit, `creates` that they may make new ones.
          *
          *     `may_author` is the same as `edits`; `may_admin`: to see everybody's use and audit entries; `approval_required`:
-         *     deploys wait until another person approves.
+         *     deploys wait until another person approves; `budgets` are those that are set.
          */
         MeForm: {
             /** Name */
@@ -1899,6 +1925,8 @@ export interface components {
             /** Approval Required */
             approval_required: boolean;
             limits: components["schemas"]["LimitsForm"];
+            /** Budgets */
+            budgets: components["schemas"]["BudgetForm"][];
         };
         /**
          * MessageBody

@@ -1,4 +1,4 @@
-import { Badge, Box, Flex, IconButton, Text } from "@chakra-ui/react";
+import { Badge, Box, Flex, IconButton, Stack, Text } from "@chakra-ui/react";
 import type { ReactNode } from "react";
 import { strings } from "../../strings";
 import { summaryOf } from "../graph";
@@ -23,7 +23,7 @@ interface EntryProps {
 }
 
 /** An item of a list or map that has fields of its own: a card that opens. */
-export function Entry({ pointer, name, title, value, findings, opened, buttons, children }: EntryProps) {
+function Entry({ pointer, name, title, value, findings, opened, buttons, children }: EntryProps) {
   const [open, setOpen] = useOpen(pointer, opened);
   const worst = findings.some(({ severity }) => severity === "error") ? "red" : "orange";
   const [type, summary] = isObject(value)
@@ -60,6 +60,31 @@ export function Entry({ pointer, name, title, value, findings, opened, buttons, 
         </Box>
       )}
     </Box>
+  );
+}
+
+interface ItemProps extends EntryProps {
+  /** One value, which stands in a line of its own. */
+  readonly simple: boolean;
+  /** What stands before the value: the name under which a map has it. */
+  readonly head?: ReactNode;
+}
+
+/** An item of a list or map: a line where it is one value, a card where it has fields of its own. */
+export function Item({ simple, head, children, ...entry }: ItemProps) {
+  if (!simple) return <Entry {...entry}>{head ? <Stack gap={2}>{head}{children}</Stack> : children}</Entry>;
+  return (
+    <Flex align="start" gap={1}>
+      {head && (
+        <Box flexShrink={0} width="35%">
+          {head}
+        </Box>
+      )}
+      <Box flex={1} minW={0}>
+        {children}
+      </Box>
+      {entry.buttons}
+    </Flex>
   );
 }
 

@@ -1,4 +1,4 @@
-import { Box, Button, Flex, NativeSelect, Stack, Text } from "@chakra-ui/react";
+import { Button, Flex, NativeSelect, Stack, Text } from "@chakra-ui/react";
 import { useState } from "react";
 import { strings } from "../../strings";
 import { edits } from "../json/edit";
@@ -7,12 +7,11 @@ import { starter } from "../schema/help";
 import { deref, type Schema } from "../schema/resolve";
 import type { Finding, Json } from "../types";
 import { useForm } from "./context";
-import { Entry, MoveButtons } from "./Entry";
+import { Item, MoveButtons } from "./Entry";
 import { Field } from "./Field";
-import { converted, variantsOf } from "./variants";
+import { areSimple, converted, variantsOf } from "./variants";
 
 const words = strings.draft;
-const SIMPLE = ["text", "number", "truth", "choice", "any"];
 
 interface ListFieldProps {
   readonly pointer: string;
@@ -29,7 +28,7 @@ export function ListField({ pointer, schema, label, locked, value, findings }: L
   const items = isList(value) ? value : [];
   const item = deref(form.root, schema.items);
   const variants = variantsOf(form.root, item);
-  const simple = variants.every(({ kind }) => SIMPLE.includes(kind));
+  const simple = areSimple(variants);
   const [picked, setPicked] = useState("");
   const [added, setAdded] = useState(-1);
   const variant = variants.find(({ id }) => id === picked) ?? variants[0];
@@ -49,7 +48,6 @@ export function ListField({ pointer, schema, label, locked, value, findings }: L
         const place = under(pointer, index);
         const name = words.item(label, index + 1);
         const found = findings.filter((finding) => within(finding.pointer, place));
-        const field = <Field bare findings={found} label={name} pointer={place} required schema={item} value={each} />;
         const buttons = locked ? null : (
           <MoveButtons
             name={name}
@@ -58,29 +56,20 @@ export function ListField({ pointer, schema, label, locked, value, findings }: L
             onUp={index ? () => move(index, index - 1) : undefined}
           />
         );
-        if (!simple) {
-          return (
-            <Entry
-              buttons={buttons}
-              findings={found}
-              key={`${index} of ${items.length}`}
-              name={name}
-              opened={index === added}
-              pointer={place}
-              title={`${index + 1}.`}
-              value={each}
-            >
-              {field}
-            </Entry>
-          );
-        }
         return (
-          <Flex align="start" gap={1} key={index}>
-            <Box flex={1} minW={0}>
-              {field}
-            </Box>
-            {buttons}
-          </Flex>
+          <Item
+            buttons={buttons}
+            findings={found}
+            key={simple ? index : `${index} of ${items.length}`}
+            name={name}
+            opened={index === added}
+            pointer={place}
+            simple={simple}
+            title={`${index + 1}.`}
+            value={each}
+          >
+            <Field bare findings={found} label={name} pointer={place} required schema={item} value={each} />
+          </Item>
         );
       })}
       {!items.length && locked && <Text color="fg.muted">{words.empty}</Text>}

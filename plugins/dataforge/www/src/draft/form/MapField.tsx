@@ -1,4 +1,4 @@
-import { Box, Button, Flex, Input, Stack, Text } from "@chakra-ui/react";
+import { Button, Flex, Input, Stack, Text } from "@chakra-ui/react";
 import { useId, useState } from "react";
 import { strings } from "../../strings";
 import { edits } from "../json/edit";
@@ -7,13 +7,12 @@ import { starter } from "../schema/help";
 import { below, deref, type Schema } from "../schema/resolve";
 import type { Finding, Json } from "../types";
 import { columnsAt, useForm } from "./context";
-import { Entry, RemoveButton } from "./Entry";
+import { Item, RemoveButton } from "./Entry";
 import { Field } from "./Field";
 import { FieldFindings } from "./FieldFindings";
-import { variantsOf } from "./variants";
+import { areSimple, variantsOf } from "./variants";
 
 const words = strings.draft;
-const SIMPLE = ["text", "number", "truth", "choice", "any"];
 
 interface MapFieldProps {
   readonly pointer: string;
@@ -42,7 +41,6 @@ export function MapField({ pointer, schema, label, locked, value, findings }: Ma
     <Stack gap={2}>
       {entries.map(([name, each]) => {
         const place = under(pointer, name);
-        const simple = variantsOf(form.root, valueOf(name)).every(({ kind }) => SIMPLE.includes(kind));
         const rename = (to: string): void => form.change((text) => edits.rename(text, place, to));
         const head = (
           <NameInput
@@ -57,38 +55,21 @@ export function MapField({ pointer, schema, label, locked, value, findings }: Ma
           <RemoveButton name={name} onClick={() => form.change((text) => edits.remove(text, place))} />
         );
         const found = findings.filter((finding) => within(finding.pointer, place));
-        const field = (
-          <Field bare findings={found} label={name} pointer={place} required schema={valueOf(name)} value={each} />
-        );
-        if (!simple) {
-          return (
-            <Entry
-              buttons={remove}
-              findings={found}
-              key={name}
-              name={name}
-              opened={name === added}
-              pointer={place}
-              title={`${name}:`}
-              value={each}
-            >
-              <Stack gap={2}>
-                {head}
-                {field}
-              </Stack>
-            </Entry>
-          );
-        }
         return (
-          <Flex align="start" gap={1} key={name}>
-            <Box flexShrink={0} width="35%">
-              {head}
-            </Box>
-            <Box flex={1} minW={0}>
-              {field}
-            </Box>
-            {remove}
-          </Flex>
+          <Item
+            buttons={remove}
+            findings={found}
+            head={head}
+            key={name}
+            name={name}
+            opened={name === added}
+            pointer={place}
+            simple={areSimple(variantsOf(form.root, valueOf(name)))}
+            title={`${name}:`}
+            value={each}
+          >
+            <Field bare findings={found} label={name} pointer={place} required schema={valueOf(name)} value={each} />
+          </Item>
         );
       })}
       {proposed.length > 0 && (

@@ -15,6 +15,11 @@ export interface Variant {
   readonly schema: Schema;
 }
 
+const SIMPLE: readonly VariantKind[] = ["text", "number", "truth", "choice", "any"];
+
+/** Whether a value of any of these kinds stands in one line. */
+export const areSimple = (variants: readonly Variant[]): boolean => variants.every(({ kind }) => SIMPLE.includes(kind));
+
 /** The kinds of value in the schema's order; those that one control can edit are one. */
 export function variantsOf(root: Schema, schema: Schema): Variant[] {
   const found = options(root, schema).flatMap((option) => plain(root, option));

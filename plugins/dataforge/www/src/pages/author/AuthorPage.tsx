@@ -9,7 +9,7 @@ import { nameOf } from "./draft";
 import type { Landing } from "./Landed";
 import type { Me } from "./shapes";
 import { useAuthor } from "./useAuthor";
-import { Workbench } from "./Workbench";
+import { Workbench, whyBlocked } from "./Workbench";
 
 const words = strings.author;
 
@@ -26,7 +26,7 @@ function Author({ file, landing }: { file: string; landing: Landing | undefined 
   const title = draft.file || draft.text ? nameOf(draft) : words.title;
   return (
     <Page title={title} subtitle={draft.base.digest ? words.subtitleEdit : words.subtitleNew} wide
-      actions={me.data && !me.data.edits ? <Badge size="lg">{words.readOnly}</Badge> : undefined}>
+      actions={me.data && !loading && whyBlocked(me.data, draft) ? <Badge size="lg">{words.readOnly}</Badge> : undefined}>
       {(error ?? me.error) && <Failure error={(error ?? me.error) as Error} onRetry={() => (error ? retry() : me.reload())} />}
       {(loading || me.loading) && <Loading />}
       {!loading && !error && me.data && <Workbench draft={draft} dispatch={dispatch} landing={landing} me={me.data} />}

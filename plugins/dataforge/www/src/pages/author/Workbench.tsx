@@ -23,14 +23,14 @@ interface WorkbenchProps {
 }
 
 /** Why this person may not work on a draft; null when they may. */
-function whyBlocked(me: Me, isNew: boolean): string | null {
-  if (!me.edits) return strings.author.viewer;
-  return isNew && !me.creates ? strings.author.mayNotCreate : null;
+export function whyBlocked(me: Me, draft: Draft): string | null {
+  if (draft.base.mayEdit ?? me.creates) return null;
+  return me.edits && draft.base.mayEdit === undefined ? strings.author.mayNotCreate : strings.author.viewer;
 }
 
 /** The conversation left, the draft right; one below the other where there is no room. */
 export function Workbench({ draft, dispatch, landing, me }: WorkbenchProps) {
-  const blocked = whyBlocked(me, draft.base.digest === "");
+  const blocked = whyBlocked(me, draft);
   const checks = useChecks(draft.text, draft.file, !blocked);
   const saving = useSaving(draft, dispatch, !blocked);
   const messages = useQuery<{ messages: Message[] }>(draft.chat ? `/chats/${draft.chat}/messages` : null);

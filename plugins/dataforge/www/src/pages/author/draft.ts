@@ -5,6 +5,8 @@ import type { KeptDraft } from "./shapes";
 export interface Base {
   readonly digest: string;
   readonly text: string;
+  /** Whether this person may change it; not known of one that is not there. */
+  readonly mayEdit?: boolean;
 }
 
 /** A text that a model or a fixer would put in the draft's place. */

@@ -1,3 +1,4 @@
+import type { Forms } from "../../api/client";
 import type { Finding, Json, JsonObject } from "../../draft";
 
 /** What the API's jobs, drafts and runs look like where its description leaves them open. */
@@ -92,30 +93,6 @@ export interface Chat {
   updated_at: string;
 }
 
-/** What Airflow made of a config that was deployed. */
-export interface Status {
-  parsed: boolean;
-  current: boolean;
-  import_error: string | null;
-  paused: boolean | null;
-}
-
-export interface Run {
-  run_id: string;
-  state: string;
-  start: string | null;
-  end: string | null;
-  seconds: number | null;
-  stages: { task_id: string; state: string | null; seconds: number | null }[];
-  rows_in: number | null;
-  rows_out: number | null;
-  rejected: number | null;
-}
-
-export interface Me {
-  name: string;
-  edits: boolean;
-  creates: boolean;
-  may_author?: boolean;
-  approval_required?: boolean;
-}
+export type Status = Forms["StatusForm"];
+export type Run = Forms["RunForm"];
+export type Me = Forms["MeForm"];

@@ -68,8 +68,8 @@ async function opened(file: string, draft: string, example: string, chat: string
 export async function inForce(file: string): Promise<Base> {
   if (!file) return EMPTY.base;
   try {
-    const { digest, text } = await api<Forms["ConfigForm"]>(configPath(file));
-    return { digest, text };
+    const { digest, text, may_edit: mayEdit } = await api<Forms["ConfigForm"]>(configPath(file));
+    return { digest, text, mayEdit };
   } catch (error) {
     if (error instanceof ApiProblem && error.status === 404) return EMPTY.base;
     throw error;

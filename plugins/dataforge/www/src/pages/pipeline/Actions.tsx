@@ -51,7 +51,7 @@ export function Actions({ pipeline, status, why, acts }: ActionsProps) {
         loading={acts.run.busy}
         onClick={() => (params.length > 0 ? setAsking(true) : void run({}))}
         size="sm"
-        why={why ?? asleep}
+        why={pipeline.may_run ? asleep : strings.pipeline.needsRun}
       >
         {paused ? words.resumeAndRun : words.run}
       </GatedButton>
@@ -69,7 +69,7 @@ export function Actions({ pipeline, status, why, acts }: ActionsProps) {
           onClick={() => void acts.pause.run(!paused)}
           size="sm"
           variant="outline"
-          why={why}
+          why={pipeline.may_run ? null : why ?? strings.pipeline.needsRun}
         >
           {paused ? words.resume : words.pause}
         </GatedButton>

@@ -1,6 +1,6 @@
 import { Text } from "@chakra-ui/react";
 import { useState } from "react";
-import { ApiProblem, type Forms } from "../../api/client";
+import { ApiProblem } from "../../api/client";
 import { type Query, useQuery } from "../../api/use";
 import { strings } from "../../strings";
 import { Page } from "../../ui/Page";
@@ -23,7 +23,6 @@ const EVERY_MS = 10_000;
 /** One pipeline: what it is, what it did, and what can be done about it. */
 export function PipelinePage({ dagId }: { dagId: string }) {
   const pipeline = useQuery<Pipeline>(pipelineUrl(dagId));
-  const me = useQuery<Forms["MeForm"]>("/me");
   if (isMissing(pipeline.error)) {
     return (
       <Page title={dagId}>
@@ -33,24 +32,22 @@ export function PipelinePage({ dagId }: { dagId: string }) {
       </Page>
     );
   }
-  if (pipeline.data && me.data) {
-    return <Whole pipeline={pipeline.data} query={pipeline} why={me.data.edits ? null : words.needsEdit} />;
-  }
+  if (pipeline.data) return <Whole pipeline={pipeline.data} query={pipeline} />;
   return (
     <Page title={dagId}>
-      <Loaded query={pipeline}>{() => <Loaded query={me}>{() => null}</Loaded>}</Loaded>
+      <Loaded query={pipeline}>{() => null}</Loaded>
     </Page>
   );
 }
 
 interface WholeProps {
   pipeline: Pipeline;
-  why: string | null;
   query: Query<Pipeline>;
 }
 
-function Whole({ pipeline, query, why }: WholeProps) {
+function Whole({ pipeline, query }: WholeProps) {
   const { dag_id: dagId } = pipeline;
+  const why = pipeline.may_edit ? null : words.needsEdit;
   const status = useStatus(pipeline);
   const runs = useRuns(dagId);
   const changed = () => {

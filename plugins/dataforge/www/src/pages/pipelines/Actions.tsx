@@ -11,12 +11,11 @@ const words = strings.pipelines;
 
 interface ActionsProps {
   pipeline: Listed;
-  edits: boolean;
   onStarted: () => void;
 }
 
-/** What can be done with a pipeline from the list; the API knows who may. */
-export function Actions({ pipeline, edits, onStarted }: ActionsProps) {
+/** What can be done with a pipeline from the list; Airflow says who may. */
+export function Actions({ pipeline, onStarted }: ActionsProps) {
   const { dag_id: dagId, paused } = pipeline;
   const [run, setRun] = useState<string>();
   const start = useAct(async () => {
@@ -28,14 +27,14 @@ export function Actions({ pipeline, edits, onStarted }: ActionsProps) {
   return (
     <>
       <Flex gap={1}>
-        {edits && (
+        {pipeline.may_edit && (
           <Button asChild size="xs" variant="outline">
             <Link aria-label={words.editOf(dagId)} to={paths.edit(pipeline.file)}>
               {words.edit}
             </Link>
           </Button>
         )}
-        {edits && pipeline.parsed && (
+        {pipeline.may_run && pipeline.parsed && (
           <Button
             aria-label={paused ? words.unpauseAndRunOf(dagId) : words.runOf(dagId)}
             loading={start.busy}

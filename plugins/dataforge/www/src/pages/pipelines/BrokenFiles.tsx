@@ -1,14 +1,14 @@
 import { Box, Button, Flex, Heading, Stack, Text } from "@chakra-ui/react";
 import { Link } from "react-router-dom";
-import type { Forms } from "../../api/client";
 import { paths } from "../../paths";
 import { strings } from "../../strings";
 import { Findings } from "../../ui/Findings";
+import type { Broken } from "./listing";
 
 const words = strings.pipelines;
 
 /** The files of which no pipeline can be made, with what is wrong with them. */
-export function BrokenFiles({ files, edits }: { files: Forms["InvalidFile"][]; edits: boolean }) {
+export function BrokenFiles({ files }: { files: Broken[] }) {
   return (
     <Box
       aria-labelledby="broken-files"
@@ -31,7 +31,7 @@ export function BrokenFiles({ files, edits }: { files: Forms["InvalidFile"][]; e
               <Text fontWeight="medium" overflowWrap="anywhere">
                 {one.file}
               </Text>
-              {edits && (
+              {one.may_edit && (
                 <Button asChild size="xs" variant="outline">
                   <Link aria-label={words.editOf(one.file)} to={paths.edit(one.file)}>
                     {words.edit}

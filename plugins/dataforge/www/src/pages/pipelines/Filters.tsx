@@ -8,10 +8,12 @@ interface FiltersProps {
   wanted: Wanted;
   shown: number;
   total: number;
+  /** Files that give no pipeline, of those that are shown. */
+  broken: number;
   onChange: (change: Partial<Record<keyof Wanted, string>>) => void;
 }
 
-export function Filters({ wanted, shown, total, onChange }: FiltersProps) {
+export function Filters({ wanted, shown, total, broken, onChange }: FiltersProps) {
   return (
     <Flex align="end" gap={3} wrap="wrap">
       <Field.Root flex="1 1 16rem" maxW="28rem">
@@ -27,7 +29,7 @@ export function Filters({ wanted, shown, total, onChange }: FiltersProps) {
       <Choice label={words.show} onChange={(show) => onChange({ show })} options={words.shows} value={wanted.show} />
       <Choice label={words.sort} onChange={(sort) => onChange({ sort })} options={words.sorts} value={wanted.sort} />
       <Text aria-live="polite" color="fg.muted" fontSize="sm" pb={2}>
-        {words.count(shown, total)}
+        {words.count(shown, total, broken)}
       </Text>
     </Flex>
   );

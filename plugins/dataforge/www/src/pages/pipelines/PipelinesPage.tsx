@@ -9,7 +9,7 @@ import { Failure, Loaded } from "../../ui/states";
 import { BrokenFiles } from "./BrokenFiles";
 import { Filters } from "./Filters";
 import { FirstPipeline } from "./FirstPipeline";
-import { matching, wantedOf } from "./listing";
+import { matching, matchingFiles, wantedOf } from "./listing";
 import { PipelinesTable } from "./PipelinesTable";
 
 const words = strings.pipelines;
@@ -54,18 +54,19 @@ function Content({ data, me, reload }: ContentProps) {
   const wanted = wantedOf(query);
   if (data.pipelines.length + data.invalid.length === 0) return <FirstPipeline creates={me?.creates ?? false} />;
   const found = matching(data.pipelines, wanted);
+  const broken = matchingFiles(data.invalid, wanted);
   return (
     <Stack gap={4}>
-      {data.invalid.length > 0 && <BrokenFiles edits={me?.edits ?? false} files={data.invalid} />}
       <Filters
+        broken={broken.length}
         onChange={(change) => setQuery(withChange(query, change), { replace: true })}
         shown={found.length}
         total={data.pipelines.length}
         wanted={wanted}
       />
-      {found.length > 0 ? (
-        <PipelinesTable edits={me?.edits ?? false} pipelines={found} reload={reload} />
-      ) : (
+      {broken.length > 0 && <BrokenFiles files={broken} />}
+      {found.length > 0 && <PipelinesTable pipelines={found} reload={reload} />}
+      {found.length + broken.length === 0 && (
         <Text color="fg.muted">
           {words.nothingFound}{" "}
           <Button onClick={() => setQuery({}, { replace: true })} size="xs" variant="outline">

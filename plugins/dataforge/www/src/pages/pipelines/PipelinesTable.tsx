@@ -18,11 +18,10 @@ const SIZE = 50;
 
 interface PipelinesTableProps {
   pipelines: Listed[];
-  edits: boolean;
   reload: () => void;
 }
 
-export function PipelinesTable({ pipelines, edits, reload }: PipelinesTableProps) {
+export function PipelinesTable({ pipelines, reload }: PipelinesTableProps) {
   const [open, setOpen] = useState<string | null>(null);
   const [asked, setAsked] = useState(0);
   const offset = asked < pipelines.length ? asked : 0;
@@ -55,7 +54,7 @@ export function PipelinesTable({ pipelines, edits, reload }: PipelinesTableProps
     {
       name: "actions",
       header: words.actions,
-      cell: (one) => <Actions edits={edits} onStarted={reload} pipeline={one} />,
+      cell: (one) => <Actions onStarted={reload} pipeline={one} />,
     },
   ];
   return (

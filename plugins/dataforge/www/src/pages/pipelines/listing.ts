@@ -1,6 +1,7 @@
 import type { Forms } from "../../api/client";
 
 export type Listed = Forms["ListedPipeline"];
+export type Broken = Forms["InvalidFile"];
 export type Show = "all" | "valid" | "findings" | "invalid" | "failed" | "paused";
 export type Sort = "name" | "run" | "age";
 
@@ -45,6 +46,16 @@ export function matching(pipelines: Listed[], { search, show, sort }: Wanted): L
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   const found = pipelines.filter((one) => shows[show](one) && words.every((word) => textOf(one).includes(word)));
   return found.sort(sorts[sort]);
+}
+
+/** Return the files that give no pipeline, as far as they are wanted: they have findings, and are invalid. */
+export function matchingFiles(files: Broken[], { search, show }: Wanted): Broken[] {
+  if (!["all", "findings", "invalid"].includes(show)) return [];
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  return files.filter((one) => {
+    const text = [one.file, ...one.findings.flatMap(({ code, message }) => [code, message])].join("\n").toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
 }
 
 const textOf = (one: Listed) =>

@@ -2,6 +2,7 @@ import { Text } from "@chakra-ui/react";
 import { strings } from "../../strings";
 import { DataTable } from "../../ui/DataTable";
 import { duration } from "../../ui/Time";
+import { Budgets } from "./Budgets";
 import type { Me } from "./shapes";
 
 const words = strings.settings.limits;
@@ -24,6 +25,7 @@ export function Limits({ me }: { me: Me }) {
         label={words.title}
         rows={rows}
       />
+      <Budgets budgets={me.budgets} />
     </>
   );
 }
