@@ -226,7 +226,7 @@ class TestSingerCatalog:
         imported = singer_catalog.convert(json.dumps(CATALOG), file=Path("tap-github.catalog.json"))
         (config,) = by_id(imported).values()
         assert config["source"] == {
-            "type": "singer", "tap": "tap-github", "connection": "github_tap", "stream": "issues", "incremental": True,
+            "type": "singer", "tap": "tap-github", "connection": "github_tap", "stream": "issues", "resume": True,
             "select": ["id", "title"],
         }  # fmt: skip
         assert config["destination"] == {

@@ -80,13 +80,13 @@ def ids() -> list[int]:
 
 def test_the_state_of_dlt_is_committed_with_the_rows_and_no_record_comes_twice() -> None:
     for most, expected in ((1, [1]), (2, [1, 2]), (2, [1, 2])):
-        config = pipeline(resource="shelf_books", incremental=True, args={"most": most})
+        config = pipeline(resource="shelf_books", resume=True, args={"most": most})
         with suppress(NothingToLoad):  # the third time
             fused.run(config, local(config, {}))
         assert ids() == expected
-    config = pipeline(resource="shelf_books", incremental=True)
+    config = pipeline(resource="shelf_books", resume=True)
     with pytest.raises(ConfigError, match="replace"):
-        fused.run(pipeline("replace", resource="shelf_books", incremental=True), local(config, {}))
+        fused.run(pipeline("replace", resource="shelf_books", resume=True), local(config, {}))
 
 
 def test_values_keep_their_digits_and_times_their_zone(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_arguments_are_checked_against_the_annotations(tmp_path: Path) -> None:
 def test_what_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
     (problem,) = component_problems(pipeline(resource="shelf_book"))
     assert (problem.code, problem.suggestion) == ("unknown-component", "did you mean 'shelf_books'?")
-    both = pipeline(resource="shelf_books", incremental=True, cursor_field="id")
+    both = pipeline(resource="shelf_books", resume=True, cursor_field="id")
     assert [one.code for one in component_problems(both)] == ["conflicting-keys"]
     with pytest.raises(ConfigError, match="did you mean 'books'"):
         build(resource="shelf", args={"most": 1}, stream="book").extract(ExtractContext(lookup, tmp_path))

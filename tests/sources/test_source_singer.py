@@ -121,7 +121,7 @@ def stored() -> list[tuple[Any, ...]]:
 
 
 def test_the_state_is_committed_with_the_rows_and_the_next_run_goes_on_from_it(settings: Settings) -> None:
-    config = pipeline(incremental=True)
+    config = pipeline(resume=True)
     fused.run(config, local(config, {}))
     assert stored() == [(1, "a", 1.1, "2025-01-01 00:00:00+00"), (2, "b", 20.0, "2025-01-02 00:00:00+00")]
     # were it read from the beginning, the first book would come back with its new title
@@ -262,7 +262,7 @@ def test_digits_of_numbers_stay_and_other_streams_are_left_out(
 def test_findings_name_what_is_not_there(tmp_path: Path) -> None:
     (problem,) = component_problems(pipeline(tap="tap-shelv"))
     assert (problem.code, problem.suggestion) == ("unknown-component", "did you mean 'tap-shelf'?")
-    assert [one.code for one in component_problems(pipeline(incremental=True, cursor_field="id"))] == [
+    assert [one.code for one in component_problems(pipeline(resume=True, cursor_field="id"))] == [
         "conflicting-keys"
     ]
     for changes, hint in (

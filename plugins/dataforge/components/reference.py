@@ -44,7 +44,8 @@ def _objects(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
     """Yield (shown name, schema) of the objects that fields of a component may hold."""
     for definition in schema.get("$defs", {}).values():
         if "properties" in definition and len(definition["properties"]) > ("type" in definition["properties"]):
-            yield str(definition["properties"].get("type", {}).get("const") or definition["title"]), definition
+            shown = definition["properties"].get("type", {}).get("const") or definition["title"]
+            yield str(shown), {**definition, "$defs": schema["$defs"]}
 
 
 def type_text(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:

@@ -102,7 +102,8 @@ def _variants(model: type[SourceConfig]) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _built(model: type[SourceConfig], settings: dict[str, Any]) -> SourceConfig:
-    return model.model_construct(**settings)
+    required = {name: "" for name, field in model.model_fields.items() if field.is_required()}
+    return model.model_construct(**{**required, **settings})
 
 
 def _cell(source: SourceConfig, target: type[DestinationConfig]) -> str:

@@ -46,7 +46,7 @@ def _config(tap: str, connection: str, stream: Node, gaps: list[Gap]) -> Node:
     place = f"streams/{name}"
     source: Node = {"type": "singer", "tap": tap, "connection": connection, "stream": name}
     if incremental:
-        source["incremental"] = True
+        source["resume"] = True
     if select := _selected(stream):
         source["select"] = select
     target: Node = {"type": "duckdb", "table": table_name(name), "write_disposition": "replace"}

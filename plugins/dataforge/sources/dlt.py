@@ -58,7 +58,7 @@ class DltConfig(SourceConfig):
     connection: ConnectionId | None = Field(
         default=None, description="Airflow connection whose extra holds further arguments, such as access tokens."
     )
-    incremental: bool = Field(
+    resume: bool = Field(
         default=False,
         description="Whether each run goes on from the state that dlt's incremental loading kept in the one before. "
         "The state is committed with the rows. Needs write_disposition append or merge.",
@@ -70,7 +70,7 @@ class DltConfig(SourceConfig):
 
     def position_name(self) -> str | None:
         """Return "state" where runs go on from it."""
-        return "state" if self.incremental else None
+        return "state" if self.resume else None
 
     def grade(self) -> Grade:
         """Return what a resource proves: nothing beyond its having ended well."""
@@ -118,9 +118,9 @@ class DltSource:
         """Yield what is wrong where no package offers the resource, or a cursor is wanted besides the state."""
         if _point(self.config.resource) is None:
             yield _missing(self.config.resource)
-        if self.config.incremental and self.config.cursor_field is not None:
+        if self.config.resume and self.config.cursor_field is not None:
             message = "dlt's state says from where on to read, so there can be no cursor_field beside it"
-            yield Problem("conflicting-keys", message, ("cursor_field",), "remove one of 'incremental', 'cursor_field'")
+            yield Problem("conflicting-keys", message, ("cursor_field",), "remove one of 'resume', 'cursor_field'")
 
     def check(self, context: ExtractContext) -> str:
         """Return what the entry point leads to, with its arguments; nothing is read."""

@@ -49,7 +49,7 @@ class SingerConfig(SourceConfig):
     select: tuple[ColumnName, ...] = Field(
         default=(), description="Properties to select; all when empty. Those that the tap always gives come as well."
     )
-    incremental: bool = Field(
+    resume: bool = Field(
         default=False,
         description="Whether each run goes on from the state in which the tap ended the one before. The state is "
         "committed with the rows. Needs write_disposition append or merge; taps may give records near the state twice, "
@@ -64,7 +64,7 @@ class SingerConfig(SourceConfig):
 
     def position_name(self) -> str | None:
         """Return "state" where runs go on from it."""
-        return "state" if self.incremental else None
+        return "state" if self.resume else None
 
     def grade(self) -> Grade:
         """Return what a tap proves: nothing beyond its having ended well."""
@@ -104,9 +104,9 @@ class SingerSource:
         """Yield what is wrong where the tap is not installed here, or a cursor is wanted besides the state."""
         if _tap.installed(self.config.tap) is None:
             yield _missing(self.config.tap)
-        if self.config.incremental and self.config.cursor_field is not None:
+        if self.config.resume and self.config.cursor_field is not None:
             message = "the tap's state says from where on to read, so there can be no cursor_field beside it"
-            yield Problem("conflicting-keys", message, ("cursor_field",), "remove one of 'incremental', 'cursor_field'")
+            yield Problem("conflicting-keys", message, ("cursor_field",), "remove one of 'resume', 'cursor_field'")
 
     def check(self, context: ExtractContext) -> str:
         """Return how many streams the tap finds with its settings."""
