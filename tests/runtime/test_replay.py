@@ -213,3 +213,21 @@ def test_a_record_that_two_runs_rejected_is_replayed_once() -> None:
     first = [letter(1, "A", '{"id":"x"}'), letter(2, "A", '{"id":"x"}'), letter(3, "A", '{"id":"y"}')]
     backfill = [letter(4, "backfill", '{"id":"x"}'), letter(5, "backfill", '{"id":"z"}')]
     assert [one.id for one in once_each([*first, *backfill])] == ["1", "2", "3", "5"]
+
+
+def test_a_record_goes_through_a_transform_in_python_that_looks_at_each_row_alone(
+    configs: Path, stored: Stored
+) -> None:
+    (configs / "numbers.csv").write_text("n,v\n1,10\n2,20\n3,x\n")
+    cast = {"type": "cast", "columns": {"v": "integer"}}
+
+    def limited(most: int) -> PipelineConfig:
+        schema = {"properties": {"v": {"maximum": most}}}
+        return pipeline(transforms=[cast, {"type": "validate_schema", "schema": schema, "invalid": "dead_letter"}])
+
+    run(limited(15))
+    assert stored("n, v") == [(1, 10)]
+    config = limited(25)
+    (report,) = replay(config, letters(config), local(config, {}))
+    assert (report["rows"], report["rejected"]) == (1, 1)
+    assert stored("n, v") == [(1, 10), (2, 20)]

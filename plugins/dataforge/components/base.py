@@ -504,6 +504,16 @@ class Sifting(Protocol):
 
 
 @runtime_checkable
+class RowWise(Protocol):
+    """An Arrow transform that makes each row of one row alone: dead letters can be replayed through it."""
+
+    @property
+    def row_wise(self) -> Literal[True]:
+        """Say so."""
+        ...
+
+
+@runtime_checkable
 class Traceable(Protocol):
     """An Arrow transform that tells what its columns are made from; without that, a new one is made from all."""
 

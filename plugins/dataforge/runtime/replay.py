@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataforge.components.base import Files, JsonValue
+from dataforge.components.base import Files, JsonValue, RowWise
 from dataforge.components.database import quote_identifier as name_sql
 from dataforge.components.database import quote_literal as text_sql
 from dataforge.components.delivery import DeadLetter
@@ -247,7 +247,7 @@ def _rest(config: PipelineConfig, group: _Group) -> PipelineConfig:
 def _refuse_many(plan: Plan, start: int) -> None:
     for step in plan.steps:
         before = plan.steps[step.index - 1].name if step.index else next(iter(plan.inputs))
-        if step.reads != (before,) or not is_row_wise(step.query):
+        if step.reads != (before,) or not (is_row_wise(step.query) or isinstance(step.component, RowWise)):
             raise TerminalError(
                 f"transforms/{start + step.index} ({step.type}) looks at more than one row, or at other inputs, so a "
                 "record can't go through it alone; correct the record in its source and run the pipeline anew"

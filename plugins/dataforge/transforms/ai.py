@@ -101,6 +101,8 @@ class AiConfig(TransformConfig):
 class Ai:
     """Adds what a language model says of a text: a label out of a list, fields that it tells, or a summary."""
 
+    row_wise: Literal[True] = True
+
     def __init__(self, config: AiConfig, context: TransformContext | None = None) -> None:
         self._config = config
         self._context = context

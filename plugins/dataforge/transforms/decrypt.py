@@ -37,6 +37,8 @@ class DecryptConfig(TransformConfig):
 class Decrypt:
     """Decrypts what encrypt made, by whichever key of the connection each value names."""
 
+    row_wise: Literal[True] = True
+
     def __init__(self, config: DecryptConfig, open_: Callable[[str], str] | None = None) -> None:
         self._config = config
         self._open = open_

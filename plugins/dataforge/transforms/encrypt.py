@@ -41,6 +41,8 @@ class EncryptConfig(TransformConfig):
 class Encrypt:
     """Encrypts texts with a key of an Airflow connection; `decrypt` reads them again."""
 
+    row_wise: Literal[True] = True
+
     def __init__(self, config: EncryptConfig, seal: Callable[[str], str] | None = None) -> None:
         self._config = config
         self._seal = seal

@@ -53,6 +53,8 @@ class ValidateSchemaConfig(TransformConfig):
 class ValidateSchema:
     """Holds each record against a JSON Schema; what breaks it fails the run or is set aside, the others pass as is."""
 
+    row_wise: Literal[True] = True
+
     def __init__(self, config: ValidateSchemaConfig) -> None:
         self._config = config
         self._validator: Any = None
