@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from decimal import Decimal
@@ -17,11 +18,14 @@ from tests.destinations.conftest import Rows, rows
 
 from dataforge.components.base import ExtractContext, LoadContext, LoadReport
 from dataforge.components.delivery import CursorPosition, CursorStep, Reject, RejectLimit
+from dataforge.destinations._sql_tables import SqlTables
 from dataforge.destinations._table import RUN_COLUMN
 from dataforge.destinations.mysql import MysqlConfig, MysqlDestination
-from dataforge.errors import FencedError, TerminalError
+from dataforge.errors import FencedError, TerminalError, TransientError
 from dataforge.runtime.connections import lookup
 from dataforge.testing import DestinationContract
+
+pymysql = pytest.importorskip("pymysql")
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +230,47 @@ def test_without_the_servers_leave_rows_go_by_statements(own: Place) -> None:
         own.sql("set global local_infile = 1")
     assert own.load(rows(id=list(range(1000))), bulk=False).rows == 1000
     assert own.sql("select count(*) from t") == [(2000,)]
+
+
+def test_a_session_that_is_killed_midway_changes_nothing_and_a_retry_loads_all(place: Place) -> None:
+    place.load(rows(id=[-1]), "earlier")
+    batch = pa.record_batch({"id": list(range(2000))})
+
+    class Cut(Rows):
+        def _read(self) -> Iterator[pa.RecordBatch]:
+            yield batch
+            wrote = "select trx_mysql_thread_id from information_schema.innodb_trx where trx_rows_modified >= 2000"
+            until = time.monotonic() + 30
+            while not (found := place.sql(wrote)):
+                assert time.monotonic() < until, "the first rows are not written"
+                time.sleep(0.3)  # the server answers from a copy, which it renews only after a pause
+            place.sql(f"kill {found[0][0]}")
+            yield batch
+
+    with pytest.raises(TransientError):
+        place.load(Cut([batch]), "one", {"digest": "d"})
+    assert place.sql("select id from t") == [(-1,)]
+    assert place.load(Rows([batch, batch]), "one", {"digest": "d"}).rows == 4000
+    assert place.sql("select count(*) from t") == [(4001,)]
+
+
+def test_when_the_answer_to_the_commit_is_lost_the_marker_tells(own: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.load(rows(id=[-1]), "earlier")
+    commit = SqlTables.commit
+    lost: list[SqlTables] = []
+
+    def then_lose(db: SqlTables) -> None:
+        marked = db.rows("select count(*) from _dataforge_loads where run_id = 'lost'") == [(1,)]
+        commit(db)
+        if marked and not lost:
+            lost.append(db)
+            raise pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query")
+
+    monkeypatch.setattr(SqlTables, "commit", then_lose)
+    report = own.load(rows(id=list(range(1000))), "lost", {"digest": "d"})
+    assert (report.already, report.rows, len(lost)) == (True, 1000, 1)
+    assert own.load(rows(id=list(range(1000))), "lost", {"digest": "d"}).already
+    assert own.sql("select count(*) from t") == [(1001,)]
 
 
 def test_check_says_what_was_reached_and_a_wrong_type_is_refused(own: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,8 +222,13 @@ TYPES: dict[str, dict[str, str]] = {
     "source": _table(
         {
             "postgres": "postgresql pg postgres_table postgres_query postgresql_table psql postgres_sql pgsql",
-            "sql": "sql_table sql_query database db jdbc mysql mariadb mssql sqlserver oracle sqlite snowflake "
+            "sql": "sql_table sql_query database db jdbc sqlite "
             "bigquery redshift relational rdbms odbc sqlalchemy table query sql_database",
+            "mysql": "mariadb mysql_table mysql_query mysqldb",
+            "mssql": "sqlserver sql_server mssql_table azure_sql",
+            "oracle": "oracledb oracle_table oracle_db",
+            "snowflake": "snowflake_table snowflake_query",
+            "clickhouse": "clickhouse_table clickhouse_query clickhouse_db",
             "http": "rest api rest_api http_api https url web httpapi http_json restapi webservice json_api",
             "csv": "csv_file tsv text_file csvfile delimited local_csv csv_files s3_csv csv_local flatfile",
             "json": "jsonl ndjson json_lines json_file jsonlines json_files newline_delimited_json",
@@ -234,7 +239,10 @@ TYPES: dict[str, dict[str, str]] = {
         {
             "postgres": "postgresql pg postgres_table postgresql_table psql pgsql postgres_db",
             "duckdb": "duck duckdb_table duckdb_file duck_db duckdb_database",
-            "sql": "sql_table database db mysql mariadb mssql sqlserver oracle sqlite snowflake bigquery redshift jdbc",
+            "sql": "sql_table database db oracle sqlite bigquery redshift jdbc",
+            "mysql": "mariadb mysql_table mysqldb",
+            "mssql": "sqlserver sql_server mssql_table azure_sql",
+            "snowflake": "snowflake_table",
             "ndjson": "jsonl json json_lines json_file jsonlines jsonfile",
             "csv": "csv_file tsv csvfile csv_local local_csv",
             "parquet": "parquet_file pq parquetfile parq",
@@ -378,6 +386,11 @@ FUNCTIONS = _table(
 CONNECTION_TYPES = {
     "postgres": ("postgres", "postgresql"),
     "http": ("http", "https"),
+    "mysql": ("mysql",),
+    "mssql": ("mssql",),
+    "oracle": ("oracle",),
+    "snowflake": ("snowflake",),
+    "clickhouse": ("clickhouse",),
     "sql": ("mysql", "mssql", "oracle", "sqlite", "snowflake", "redshift", "generic", "jdbc", "odbc", "postgres"),
 }
 """Types of Airflow connections that a component takes."""
