@@ -11,7 +11,7 @@ from dataforge.config.files import read_file
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
-@pytest.mark.parametrize("name", ["delta", "excel", "partitions", "s3"])
+@pytest.mark.parametrize("name", ["delta", "email", "excel", "iceberg", "partitions", "s3", "sftp"])
 def test_an_example_is_valid(name: str) -> None:
     """Each shows one connector."""
     found = read_file(EXAMPLES / f"{name}.json", root=EXAMPLES)
