@@ -1,7 +1,8 @@
 """A Kafka cluster for tests: the one that librdkafka brings, which speaks the protocol over loopback sockets.
 
 It has topics, offsets, idempotent and transactional producers, groups and injected errors. It does not hide the
-messages of aborted transactions from those who read what is committed, it neither compacts nor removes messages.
+messages of aborted transactions from those who read what is committed, does not compact, and keeps the newest five
+megabytes of a partition.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class TestBadMessages:
 
 
 class TestPlan:
-    """Ranges where offsets are not what they were. The cluster at hand removes nothing, so its answers are played."""
+    """Ranges where offsets are not what they were, to the very offset: the cluster's answers are played."""
 
     class Played:
         """Two partitions whose first offset is 100 and whose end is 200."""
@@ -232,6 +232,25 @@ class TestPlan:
         """As a person may have set it."""
         with pytest.raises(TerminalError, match="no offsets"):
             self.planned({"t": 5})
+
+
+class TestRetention:
+    """Messages that the cluster removes: this one keeps five megabytes of a partition."""
+
+    def test_offsets_that_were_removed_end_the_run_unless_the_config_says_otherwise(
+        self, cluster: MockCluster, tmp_path: Path
+    ) -> None:
+        """What is lost is said; by choice the run goes on with the oldest message there is."""
+        cluster.send("removed", [{"id": 0}], 0)
+        cluster.send("removed", [{"id": number, "text": "x" * 800_000} for number in range(1, 11)], 0)
+        position = Position({"removed": {"0": 1}})
+        with pytest.raises(TerminalError, match=r"removed/0 are not there any more: 1 to \d"):
+            read(cluster, tmp_path, topics=["removed"], position=position)
+        rows = read(cluster, tmp_path, topics=["removed"], position=position, on_lost="continue")
+        assert 0 < len(rows) < 10
+        assert rows[-1]["id"] == 10
+        with pytest.raises(TerminalError, match="can't be read again"):
+            read(cluster, tmp_path, topics=["removed"], position=Position({"removed": {"0": 0}}, {"removed": {"0": 5}}))
 
 
 class TestConnection:
