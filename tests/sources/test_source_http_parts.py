@@ -311,6 +311,10 @@ def test_max_pages_counts_all_parts_together(api: Api, run: Run) -> None:
         {"slices": {"start": "2024-01-01", "format": "yyyy"}},
         {"auth": {"type": "oauth2", "endpoint": "https://evil.example/token"}},
         {"auth": {"type": "api_key", "name": "X: y"}},
+        {"auth": {"type": "api_key", "name": "Host"}},
+        {"partitions": [{"type": "list", "name": "a", "values": [1], "param": "Host", "location": "header"}]},
+        {"pagination": {"type": "cursor", "path": "a", "param": "Authorization", "location": "header"}},
+        {"slices": {"start": "2024-01-01", "start_param": "Cookie", "location": "header"}},
     ],
 )
 def test_what_can_mean_nothing_is_refused(wrong: dict[str, Any]) -> None:

@@ -19,7 +19,10 @@ def describe(kind: str, component: Component[Any]) -> dict[str, Any]:
         "fields": fields(
             schema, component.config.model_construct(type=component.type).model_dump(mode="json", warnings=False)
         ),
-        "objects": [{"name": shown, "fields": fields(definition, {})} for shown, definition in _objects(schema)],
+        "objects": [
+            {"name": shown, "fields": fields({"$defs": schema.get("$defs", {}), **definition}, {})}
+            for shown, definition in _objects(schema)
+        ],
     }
 
 

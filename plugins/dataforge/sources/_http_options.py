@@ -46,10 +46,18 @@ class Options(BaseModel):
 
 
 def check_header(name: str) -> str:
-    """Return the name of a header that may stand in a config."""
+    """Return the name of a header that takes a secret of the connection, or is looked at in an answer."""
     if not _TOKEN.match(name):
         raise ValueError(f"{name!r} is no header name")
+    if name.lower() in OWN_HEADERS - {"authorization", "cookie"}:
+        raise ValueError(f"header {name!r} belongs to the protocol")
     return name
+
+
+def check_location(location: str, *names: str | None) -> None:
+    """Raise ValueError where a parameter would go into a header that a config may not set."""
+    if location == "header":
+        check_headers({name: "" for name in names if name})
 
 
 def check_headers(value: dict[str, str]) -> dict[str, str]:
@@ -246,6 +254,7 @@ class Cursor(Options):
     def _one_place(self) -> Self:
         if sum(place is not None for place in (self.path, self.header, self.last_record)) != 1:
             raise ValueError("a cursor needs one of 'path', 'header' and 'last_record'")
+        check_location(self.location, self.param)
         return self
 
 
@@ -262,6 +271,11 @@ class Page(Options):
     total: DottedPath | None = Field(default=None, description="Dotted path to the number of all records.")
     location: Position = Field(default="query", description=_LOCATION)
 
+    @model_validator(mode="after")
+    def _free_headers(self) -> Self:
+        check_location(self.location, self.param, self.size_param)
+        return self
+
 
 class Offset(Options):
     """Records are skipped by number; an empty page, `has_more` or `total` ends it."""
@@ -273,6 +287,11 @@ class Offset(Options):
     has_more: DottedPath | None = Field(default=None, description="Dotted path to whether more records follow.")
     total: DottedPath | None = Field(default=None, description="Dotted path to the number of all records.")
     location: Position = Field(default="query", description=_LOCATION)
+
+    @model_validator(mode="after")
+    def _free_headers(self) -> Self:
+        check_location(self.location, self.param, self.limit_param)
+        return self
 
 
 Pagination = Annotated[NoPagination | LinkHeader | NextUrl | Cursor | Page | Offset, Field(discriminator="type")]
@@ -300,6 +319,11 @@ class Part(Options):
         if not _NAME.match(value) or value in ("slice_start", "slice_end"):
             raise ValueError(f"{value!r} is no name: letters, digits and '_', and neither slice_start nor slice_end")
         return value
+
+    @model_validator(mode="after")
+    def _free_headers(self) -> Self:
+        check_location(self.location, self.param)
+        return self
 
 
 class ListPartition(Part):
@@ -385,6 +409,7 @@ class Slices(Options):
     def _moves(self) -> Self:
         if self.step is not None and (self.step <= timedelta(0) or self.granularity >= self.step):
             raise ValueError("'step' must be above 0 and above 'granularity'")
+        check_location(self.location, self.start_param, self.end_param)
         if self.format not in ("iso", "epoch", "epoch_ms") and "%" not in self.format:
             raise ValueError(f"{self.format!r} is no format: iso, epoch, epoch_ms or a pattern such as '%Y-%m-%d'")
         return self

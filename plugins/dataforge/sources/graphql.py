@@ -68,8 +68,8 @@ class GraphqlConfig(HttpSourceConfig):
         return self.auth
 
     def grade(self) -> Grade:
-        """Return what reading proves: pages by cursor are a window, one request is a snapshot."""
-        return "window" if f"${self.cursor_variable}" in self.query else "snapshot"
+        """Return what reading proves: pages by cursor are a window."""
+        return "window"
 
     def asset(self) -> str | None:
         """Return the path of the records as an asset URI."""
