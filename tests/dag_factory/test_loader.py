@@ -111,5 +111,5 @@ def test_the_maintenance_dag_sweeps_and_reconciles_once_a_day() -> None:
     dags = run("dataforge_maintenance.py")
     assert set(dags) == {"dataforge_maintenance", "dataforge_errands"}
     dag = dags["dataforge_maintenance"]
-    assert [task.task_id for task in dag.tasks] == ["sweep_staging", "reconcile"]
+    assert [task.task_id for task in dag.tasks] == ["sweep_staging", "sweep_uploads", "reconcile"]
     assert dag.timetable.can_be_scheduled

@@ -1,8 +1,8 @@
 """Our own DAGs: maintenance of every night, and errands, which the web API has done where tasks run.
 
-Maintenance removes what killed runs left behind, and compares Airflow's successes with the load markers. An errand is a
-run of the errands DAG whose conf says what is wanted; its answer is an XCom. Whoever may run that DAG may replay the
-dead letters of every pipeline and check every connection.
+Maintenance removes what killed runs left behind and uploads that are too old, and compares Airflow's successes with the
+load markers. An errand is a run of the errands DAG whose conf says what is wanted; its answer is an XCom. Whoever may
+run that DAG may replay the dead letters of every pipeline and check every connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ANSWER = "answer"
 
 
 def maintenance_dag() -> DAG:
-    """Return the DAG of every night: it sweeps the staging area by age, and reconciles loads and markers."""
+    """Return the DAG of every night: it sweeps staging area and uploads by age, and reconciles loads and markers."""
     dag = DAG(
         dag_id=DAG_ID,
         description="Removes what runs that never finished left behind; compares Airflow's successes with the markers.",
@@ -42,6 +42,14 @@ def maintenance_dag() -> DAG:
 
             return {"removed": sweep(get_settings())}
 
+        @task(task_id="sweep_uploads")
+        def sweep_uploads():  # type: ignore[no-untyped-def]
+            from dataforge.dag_factory.uploads import sweep_old
+            from dataforge.settings import get_settings
+            from dataforge.store.database import open_store
+
+            return {"removed": sweep_old(open_store(), get_settings())}
+
         @task(task_id="reconcile")
         def reconcile():  # type: ignore[no-untyped-def]
             from airflow.sdk.exceptions import AirflowFailException
@@ -58,6 +66,7 @@ def maintenance_dag() -> DAG:
             return found.to_json()
 
         sweep_staging()
+        sweep_uploads()
         reconcile()
     return dag
 
