@@ -111,5 +111,6 @@ def test_the_maintenance_dag_sweeps_reconciles_and_checks_connections_once_a_day
     dags = run("dataforge_maintenance.py")
     assert set(dags) == {"dataforge_maintenance", "dataforge_errands"}
     dag = dags["dataforge_maintenance"]
-    assert [task.task_id for task in dag.tasks] == ["sweep_staging", "reconcile", "check_connections"]
+    names = ["sweep_staging", "sweep_uploads", "reconcile", "check_connections"]
+    assert [task.task_id for task in dag.tasks] == names
     assert dag.timetable.can_be_scheduled

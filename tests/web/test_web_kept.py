@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.web.conftest import BASE, CANARY, CONFIG, Web
 
 from dataforge.authoring import uploads
 from dataforge.cli import main
+from dataforge.dag_factory.uploads import sweep_old
 from dataforge.settings import get_settings
 from dataforge.store import audit
 from dataforge.store.database import open_store
@@ -138,6 +140,33 @@ def test_json_parquet_and_api_descriptions_are_read_too(web: Web) -> None:
         told = upload(web, data, "a.txt").json()
         assert (told.get("kind"), told.get("rows"), told.get("source")) == (kind, rows, source), told
         assert told["operations"] == (["GET /orders", "POST /orders"] if kind == "openapi" else [])
+
+
+@pytest.mark.parametrize(("bound", "value"), [("READ_MEMORY", 50 * 1024**2), ("READ_SECONDS", 0.05)])
+def test_a_file_that_takes_too_much_ends_its_reader_alone(
+    web: Web, monkeypatch: pytest.MonkeyPatch, bound: str, value: float
+) -> None:
+    monkeypatch.setattr(uploads, bound, value)
+    found = upload(web, CSV)
+    assert (found.status_code, found.json()["code"]) == (415, "unfit-upload"), found.text
+    assert "reading the file takes" in found.json()["detail"]
+    assert web.ask("GET", "/uploads").json() == {"uploads": []}
+
+
+def test_maintenance_removes_uploads_by_age_also_where_it_knows_nothing_of_them(web: Web) -> None:
+    new, old = (upload(web, CSV).json()["id"] for _ in range(2))
+    folder = Path(get_settings().uploads_url.removeprefix("file://"))
+    unknown, kept = folder / ("a" * 32), folder / ("b" * 32)
+    for path in (unknown, kept):
+        path.write_bytes(CSV)
+    os.utime(unknown, (86_400, 86_400))
+    with open_store().transaction() as connection:
+        connection.execute(
+            text("update dataforge_uploads set created_at = '2020-01-01 00:00:00.000000' where id = :id"), {"id": old}
+        )
+    assert sweep_old(open_store(), get_settings()) == 2
+    assert {path.name for path in folder.iterdir()} == {new, kept.name}
+    assert [one["id"] for one in web.ask("GET", "/uploads").json()["uploads"]] == [new]
 
 
 def test_an_excel_sheet_is_read_as_the_rows_that_it_shows(web: Web) -> None:

@@ -1,9 +1,9 @@
 """Our own DAGs: maintenance of every night, and errands, which the web API has done where tasks run.
 
-Maintenance removes what killed runs left behind, compares Airflow's successes with the load markers, and checks the
-connections that configs name. An errand is a
-run of the errands DAG whose conf says what is wanted; its answer is an XCom. Whoever may run that DAG may replay the
-dead letters of every pipeline and check every connection.
+Maintenance removes what killed runs left behind and uploads that are too old, compares Airflow's successes with the
+load markers, and checks the connections that configs name. An errand is a run of the errands DAG whose conf says what
+is wanted; its answer is an XCom. Whoever may run that DAG may replay the dead letters of every pipeline and check every
+connection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ANSWER = "answer"
 
 
 def maintenance_dag() -> DAG:
-    """Return the DAG of every night: it sweeps the staging area, reconciles loads and markers, checks connections."""
+    """Return the DAG of every night: sweeps of staging area and uploads, loads against markers, connection checks."""
     dag = DAG(
         dag_id=DAG_ID,
         description="Removes what runs that never finished left behind; compares Airflow's successes with the markers; "
@@ -43,6 +43,14 @@ def maintenance_dag() -> DAG:
             from dataforge.settings import get_settings
 
             return {"removed": sweep(get_settings())}
+
+        @task(task_id="sweep_uploads")
+        def sweep_uploads():  # type: ignore[no-untyped-def]
+            from dataforge.dag_factory.uploads import sweep_old
+            from dataforge.settings import get_settings
+            from dataforge.store.database import open_store
+
+            return {"removed": sweep_old(open_store(), get_settings())}
 
         @task(task_id="reconcile")
         def reconcile():  # type: ignore[no-untyped-def]
@@ -71,6 +79,7 @@ def maintenance_dag() -> DAG:
             return {name: one["state"] for name, one in found.items()}
 
         sweep_staging()
+        sweep_uploads()
         reconcile()
         check_named()
     return dag
