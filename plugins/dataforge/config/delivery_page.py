@@ -16,8 +16,8 @@ _HEAD = """# Letters
 Made from `dataforge.config.delivery`, not by hand. `dataforge validate` and `dataforge show` print the letter of a
 config with its reason and what would improve it; the page of its DAG shows it too.
 """
-_FOOT = """A `–` is refused when the config is checked: files can't be merged into, and replacing a table by what is new
-since the last run would remove the rest. merge always has a key.
+_FOOT = """A `–` is refused when the config is checked: files can't be merged into, replacing a table by what is new
+since the last run would remove the rest, and a Delta table has no place for a cursor. merge always has a key.
 
 Read by interval means that the config itself limits what it asks for, by `${data_interval_start}` in a query.
 
@@ -115,7 +115,7 @@ def _letter(source: SourceConfig, target: type[DestinationConfig], disposition: 
     built = target.model_construct(**settings)
     if disposition not in capabilities(built).dispositions:
         return "–"
-    if disposition == "replace" and source.cursor_name is not None:
+    if source.incremental() and (disposition == "replace" or not hasattr(DESTINATIONS.get(built.type).cls, "ledger")):
         return "–"
     config = PipelineConfig.model_construct(dag_id="any", source=source, sources={}, destination=built)
     return letter(config)[0].letter
