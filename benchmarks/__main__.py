@@ -29,6 +29,8 @@ SCENARIOS = (
     "api_to_postgres",
     "csv_to_duckdb",
     "csv_to_parquet",
+    "kafka_to_duckdb",
+    "kafka_to_parquet",
     "parse",
     "validate",
     "three_tasks",
