@@ -30,6 +30,8 @@ SCENARIOS = (
     "shopify",
     "csv_to_duckdb",
     "csv_to_parquet",
+    "kafka_to_duckdb",
+    "kafka_to_parquet",
     "parse",
     "validate",
     "three_tasks",

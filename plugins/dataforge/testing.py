@@ -49,8 +49,10 @@ if TYPE_CHECKING:
 HEAVY = (
     "adbc_driver_manager",
     "airflow.providers",
+    "confluent_kafka",
     "duckdb",
     "fastapi",
+    "fastavro",
     "fsspec",
     "pandas",
     "pyarrow",

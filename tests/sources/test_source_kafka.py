@@ -17,7 +17,7 @@ from dataforge.components.base import Batches, Connection, ExtractContext, Posit
 from dataforge.components.delivery import Reject
 from dataforge.config.pipeline import PipelineConfig, parse
 from dataforge.errors import DataForgeError, NothingToLoad, ServerAway, TerminalError, TransientError
-from dataforge.runtime import fused, ledgers
+from dataforge.runtime import extract, fused, ledgers, load, transform
 from dataforge.runtime.context import TaskContext
 from dataforge.settings import get_settings
 from dataforge.sources._kafka import Range, plan
@@ -381,15 +381,17 @@ class TestRuns:
     @pytest.fixture(autouse=True)
     def _places(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv("AIRFLOW__DATAFORGE__OUTPUT_FOLDER", str(tmp_path / "output"))
+        monkeypatch.setenv("AIRFLOW__DATAFORGE__STAGING_URL", f"file://{tmp_path / 'staging'}")
         get_settings.cache_clear()
         yield
         get_settings.cache_clear()
 
-    def config(self, topic: str, **source: Any) -> PipelineConfig:
+    def config(self, topic: str, execution: str = "fused", **source: Any) -> PipelineConfig:
         """Return a pipeline from a topic into a DuckDB table."""
         return parse(
             {
                 "dag_id": topic,
+                "execution": execution,
                 "source": {"type": "kafka", "connection": "events", "topics": [topic], **source},
                 "destination": {"type": "duckdb", "database": "out.duckdb", "table": "rows"},
                 "dead_letters": {"max_share": 0.5, "max_rows": 10},
@@ -397,9 +399,13 @@ class TestRuns:
         )
 
     def run(self, config: PipelineConfig, cluster: MockCluster, run_id: str) -> dict[str, Any]:
-        """Do a run in one process."""
+        """Do a run, in one task or in three."""
         connection = {"events": cluster.connection}.__getitem__
-        return fused.run(config, TaskContext(config.dag_id, run_id, RunValues(), connection=connection))
+        context = TaskContext(config.dag_id, run_id, RunValues(), connection=connection)
+        if config.execution == "fused":
+            return fused.run(config, context)
+        manifest = transform.run(config, {"source": extract.run(config, "source", context)}, context)
+        return {"loads": [load.run(config, 0, manifest, context)]}
 
     def rows(self, tmp_path: Path, select: str = "id") -> list[Any]:
         """Return what is in the table."""
@@ -408,13 +414,14 @@ class TestRuns:
         with duckdb.connect(str(tmp_path / "output" / "out.duckdb")) as con:
             return con.execute(f"SELECT {select} FROM rows ORDER BY ALL").fetchall()
 
+    @pytest.mark.parametrize("execution", ["fused", "staged"])
     def test_each_run_reads_on_and_a_run_done_again_replaces_its_own_rows(
-        self, cluster: MockCluster, tmp_path: Path
+        self, cluster: MockCluster, tmp_path: Path, execution: str
     ) -> None:
         """Rows, offsets, dead letters and marker are one transaction of the destination."""
-        topic = "runs"
+        topic = f"runs-{execution}"
         cluster.send(topic, [{"id": 1}, b"bad", {"id": 2}], 0)
-        config = self.config(topic, group="shown")
+        config = self.config(topic, execution, group="shown")
         self.run(config, cluster, "one")
         cluster.send(topic, [{"id": 3}], 0)
         self.run(config, cluster, "two")
@@ -446,6 +453,24 @@ class TestRuns:
         consumer.close()
         assert shown.offset == 2
         assert self.rows(tmp_path) == [(1,), (2,), (3,)]
+
+    def test_a_person_can_put_the_offsets_elsewhere(
+        self, cluster: MockCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As JSON; the next run reads on from there."""
+        from dataforge.cli import main
+
+        cluster.send("moved", [{"id": 1}, {"id": 2}], 0)
+        config = self.config("moved")
+        self.run(config, cluster, "one")
+        path = tmp_path / "moved.json"
+        path.write_text(config.model_dump_json(by_alias=True, exclude_unset=True))
+        assert main(["cursor", "set", str(path), '{"moved": {"0": 1}}', "--yes"]) == 0
+        said = capsys.readouterr()
+        assert "the next run reads on from there" in said.out + said.err
+        assert main(["cursor", "set", str(path), "{moved", "--yes"]) != 0
+        self.run(config, cluster, "two")
+        assert self.rows(tmp_path) == [(1,), (2,), (2,)]
 
     def test_a_backfill_of_an_interval_is_refused(self, cluster: MockCluster) -> None:
         """Offsets say nothing about an interval."""

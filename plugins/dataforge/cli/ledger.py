@@ -80,6 +80,7 @@ def cursor_show(arguments: argparse.Namespace) -> int:
 
 def cursor_set(arguments: argparse.Namespace) -> int:
     """Put the cursor of a source to a value."""
+    from dataforge.runtime.cursor import POSITION_TYPE
     from dataforge.runtime.cursor_values import compare, typed
 
     if (arguments.given is None) == (arguments.value is None):
@@ -88,15 +89,21 @@ def cursor_set(arguments: argparse.Namespace) -> int:
     chosen = _chosen(arguments)
     name = _source(chosen.config, arguments.source)
     field = str(chosen.config.inputs[name].cursor_name)
+    own = chosen.config.inputs[name].position_name() is not None
     plans: list[tuple[int, dict[str, CursorPosition], CursorPosition]] = []
     for index in chosen.indexes:
         with chosen.ledger(index) as ledger:
             cursor = cursor_from_json(ledger.state().cursor)
         old = cursor.get(name)
-        type_, value = typed(text, arguments.type or (old.type if old else None))
+        type_, value = typed(text, POSITION_TYPE if own else arguments.type or (old.type if old else None))
         new = CursorPosition(field, value, type_)
         plans.append((index, cursor, new))
-        if old is None:
+        if own:
+            effect = (
+                "the next run reads on from there; what lies between the two is skipped for good, or read again"
+                f"{_doubling(chosen.config, index)}"
+            )
+        elif old is None:
             effect = f"the next run reads records with {field} {value} and above; those below are skipped"
         elif old.type != type_ or (order := compare(value, old.value, type_)) == 0:
             effect = f"the next run reads records with {field} {value} and above, those with exactly that value again"
