@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,11 +15,13 @@ from dataforge.cli import main
 from dataforge.components.base import Connection
 from dataforge.errors import ConfigError
 from dataforge.imports.airbyte_manifest import convert
+from dataforge.imports.documents import read_document
 from dataforge.imports.interpolation import access, only, parse, sql_of
 from dataforge.sources.http_ import HttpConfig, HttpSource
 
 __all__ = ["api", "context", "log"]  # fixtures
 
+WRONG: tuple[Any, ...] = (1, "x{{", [], {}, None, [[]])
 MANIFEST = Path(__file__).parent / "shop_manifest.yaml"
 
 
@@ -199,3 +203,92 @@ def test_conditions_become_sql_or_a_gap(text: str, sql: str | None) -> None:
 def test_what_is_no_manifest_or_runs_in_a_circle_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         convert(text, file=Path("m.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("authenticator", "auth"),
+    [
+        ({"type": "NoAuth"}, None),
+        ({"type": "BasicHttpAuthenticator", "username": "{{ config['u'] }}"}, {"type": "basic"}),
+        ({"type": "BearerAuthenticator", "api_token": "{{ config['t'] }}"}, {"type": "bearer"}),
+        (
+            {"type": "ApiKeyAuthenticator", "header": "Authorization", "api_token": "Token {{ config.t }}"},
+            {"type": "bearer", "scheme": "Token"},
+        ),
+        (
+            {"type": "ApiKeyAuthenticator", "inject_into": {"inject_into": "request_parameter", "field_name": "k"}},
+            {"type": "api_key", "name": "k", "location": "query"},
+        ),
+        (
+            {
+                "type": "SessionTokenAuthenticator",
+                "login_requester": {
+                    "url_base": "https://a.example",
+                    "path": "/login",
+                    "http_method": "POST",
+                    "request_body_json": {"mail": "{{ config['mail'] }}", "pass": "{{ config['pw'] }}", "app": "x"},
+                },
+                "session_token_path": ["data", "sid"],
+                "expiration_duration": "PT1H",
+                "request_authentication": {
+                    "type": "ApiKey", "inject_into": {"inject_into": "header", "field_name": "X-Sid"},
+                },
+            },
+            {
+                "type": "session", "endpoint": "/login", "login_field": "mail", "password_field": "pass",
+                "params": {"app": "x"}, "token_path": "data.sid", "name": "X-Sid", "scheme": "", "lifetime": "1h",
+            },
+        ),
+        (
+            {
+                "type": "JwtAuthenticator", "algorithm": "ES256", "secret_key": "{{ config['key'] }}",
+                "token_duration": 600, "jwt_headers": {"kid": "7"}, "jwt_payload": {"aud": "x"},
+            },
+            {"type": "jwt", "algorithm": "ES256", "claims": {"aud": "x"}, "headers": {"kid": "7"}, "lifetime": "600s"},
+        ),
+        (
+            {
+                "type": "OAuthAuthenticator", "token_refresh_endpoint": "https://a.example/t",
+                "grant_type": "client_credentials", "client_id": "{{ config.i }}", "client_secret": "{{ config.s }}",
+            },
+            {"type": "oauth2", "grant": "client_credentials", "endpoint": "/t", "scopes": None},
+        ),
+        (
+            {
+                "type": "SelectiveAuthenticator", "authenticator_selection_path": ["a"],
+                "authenticators": {"b": {"type": "BearerAuthenticator", "api_token": "x"}},
+            },
+            {"type": "bearer"},
+        ),
+        ({"type": "CustomAuthenticator", "class_name": "a.B"}, None),
+    ],
+    ids=lambda value: value.get("type") if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_each_kind_of_login_is_taken_over(authenticator: dict[str, Any], auth: dict[str, Any] | None) -> None:
+    requester = {"url_base": "https://a.example", "path": "/x", "authenticator": authenticator}
+    stream = {"name": "x", "retriever": {"requester": requester, "record_selector": {"extractor": {"field_path": []}}}}
+    (config,) = convert(json.dumps({"type": "DeclarativeSource", "streams": [stream]}), file=Path("a.yaml")).configs
+    expected = {key: value for key, value in auth.items() if value is not None} if auth else None
+    assert config["source"].get("auth") == expected
+    HttpConfig.model_validate(config["source"])
+
+
+def test_a_manifest_with_parts_of_a_wrong_kind_gives_gaps_and_no_crash() -> None:
+    document = read_document(MANIFEST.read_text(), MANIFEST)
+    places: list[tuple[Any, Any]] = []
+
+    def collect(node: Any) -> None:
+        for key in range(len(node)) if isinstance(node, list) else list(node):
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                collect(node[key])
+
+    collect(document)
+    random = Random(7)
+    for holder, key in random.sample(places, 100):
+        kept = holder[key]
+        for wrong in WRONG:
+            holder[key] = wrong
+            with suppress(ConfigError):
+                convert(json.dumps(document), file=MANIFEST)
+        holder[key] = kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from dataforge.cli import main
 from dataforge.errors import ConfigError
 from dataforge.imports.openapi import convert
 
+WRONG: tuple[Any, ...] = (1, "x", [], {}, None, [[]])
 ROOT = Path(__file__).parents[2]
 
 ORDER = {
@@ -193,3 +195,29 @@ def test_references_in_a_circle_end() -> None:
     document["components"]["schemas"]["Loop"] = {"allOf": [{"$ref": "#/components/schemas/Loop"}]}
     configs, _ = drafts(document)
     assert configs == {}
+
+
+def test_a_description_with_parts_of_a_wrong_kind_gives_gaps_and_no_crash() -> None:
+    page = {"type": "object", "properties": {"data": ORDERS, "meta": {"properties": {"next_cursor": {}}}}}
+    document = described(
+        **{
+            "/orders": listing(page, query("cursor"), query("limit"), security=[{"app": []}]),
+            "/orders/{id}/lines": listing(ORDERS, {"name": "id", "in": "path", "schema": {"type": "string"}}),
+        }
+    )
+    places: list[tuple[Any, Any]] = []
+
+    def collect(node: Any) -> None:
+        for key in range(len(node)) if isinstance(node, list) else list(node):
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                collect(node[key])
+
+    collect(document)
+    for holder, key in places:
+        kept = holder[key]
+        for wrong in WRONG:
+            holder[key] = wrong
+            with suppress(ConfigError):
+                convert(json.dumps(document), file=Path("a.json"))
+        holder[key] = kept

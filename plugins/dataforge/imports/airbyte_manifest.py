@@ -12,21 +12,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from dataforge.errors import ConfigError, Problem
-from dataforge.imports.documents import dag_id, read_document, table_name
+from dataforge.imports._airbyte_auth import Authenticators
+from dataforge.imports._airbyte_values import (
+    LOCATIONS,
+    fits,
+    iso_duration,
+    iso_seconds,
+    part_name,
+    predicate,
+    time_format,
+)
+from dataforge.imports.documents import MALFORMED, dag_id, read_document, table_name, understood
 from dataforge.imports.gaps import Gap, Imported
 from dataforge.imports.interpolation import access, is_plain, only, parse, sql_of, text_of, without_paging
 
 Json = Any
 Node = dict[str, Json]
 
-_LOCATIONS = {"request_parameter": "query", "header": "header", "body_json": "body", "body_data": "body"}
-_DURATION = re.compile(
-    r"\AP(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?\Z"
-)
-_SECONDS = (31_536_000, 2_592_000, 604_800, 86_400, 3_600, 60, 1)
 _BY_HAND = "say it by hand in the config, or keep that stream in Airbyte"
 
 
@@ -35,7 +39,8 @@ def convert(text: str, *, file: Path) -> Imported:
     document = read_document(text, file)
     if document.get("type") != "DeclarativeSource" and "streams" not in document:
         raise ConfigError(Problem("wrong-type", f"{file.name!r} is no low-code manifest: it has no 'streams'"))
-    return _Manifest(document, _source_name(document, file)).converted()
+    with understood(file):
+        return Manifest(document, _source_name(document, file)).converted()
 
 
 def _source_name(document: Node, file: Path) -> str:
@@ -46,7 +51,7 @@ def _source_name(document: Node, file: Path) -> str:
 
 
 @dataclass
-class _Manifest:
+class Manifest:
     """One manifest on its way: what is found out is collected here."""
 
     document: Node
@@ -60,13 +65,22 @@ class _Manifest:
         self.gaps[Gap(place, what[:500], remedy)] = None
 
     def converted(self) -> Imported:
-        configs = [config for stream in self._streams() if (config := _Stream(self, *stream).config()) is not None]
+        configs = [config for stream in self._streams() if (config := self._config(*stream)) is not None]
         if self.document.get("dynamic_streams"):
             self.gap("dynamic_streams", "streams that are found at run time", "write a config for each that is wanted")
         for id_, host in self.connections.items():
             facts = "; ".join(dict.fromkeys(self.wanted.get(id_, []))) or "no login"
             self.gap("spec", f"connection {id_!r} must be made: type http, host {host}", f"it holds: {facts}")
         return Imported(tuple(configs), tuple(self.gaps))
+
+    def _config(self, node: Node, place: str) -> Node | None:
+        """Return a stream's config; one whose description has parts of a wrong kind becomes a gap."""
+        try:
+            return Stream(self, node, place).config()
+        except MALFORMED as error:
+            what = f"a part of it is of another kind than manifests have ({type(error).__name__}: {error})"
+            self.gap(f"{place} ({node.get('name')})", what, "check the manifest with Airbyte's own tools")
+            return None
 
     def _streams(self) -> Iterator[tuple[Node, str]]:
         listed = self.resolved(self.document.get("streams") or [])
@@ -148,10 +162,10 @@ def _options(spec: Node, keys: tuple[str, ...]) -> Node | None:
     return None
 
 
-class _Stream:
+class Stream:
     """One stream on its way to a config."""
 
-    def __init__(self, manifest: _Manifest, stream: Node, place: str) -> None:
+    def __init__(self, manifest: Manifest, stream: Node, place: str) -> None:
         self.manifest, self.stream, self.place = manifest, stream, place
         self.parameters: Node = dict(stream.get("$parameters") or {})
         self.name = str(stream.get("name") or self.parameters.get("name") or place.replace("/", "_"))
@@ -230,10 +244,12 @@ class _Stream:
         if requester.get("type", "HttpRequester") != "HttpRequester":
             self.gap(f"{where}/requester", f"{requester.get('type')} is code")
         made: Node = {}
-        origin, path = self._url(requester, f"{where}/requester")
+        origin, path = self.url(requester, f"{where}/requester")
         if main:
             made["connection"] = self.manifest.connection(origin)
-            if auth := self._auth(self.part(requester, "authenticator"), made["connection"], f"{where}/requester"):
+            if auth := Authenticators(self).auth(
+                self.part(requester, "authenticator"), made["connection"], f"{where}/requester"
+            ):
                 made["auth"] = auth
         made["endpoint"] = path
         method = str(requester.get("http_method", "GET")).upper()
@@ -252,7 +268,7 @@ class _Stream:
         extractor = self.part(selector, "extractor")
         if extractor.get("type", "DpathExtractor") != "DpathExtractor":
             self.gap(f"{where}/record_selector/extractor", f"{extractor.get('type')} is code")
-        if records := self._path(extractor.get("field_path"), f"{where}/record_selector/extractor/field_path"):
+        if records := self.path(extractor.get("field_path"), f"{where}/record_selector/extractor/field_path"):
             made["records"] = records
         paginator = self._pagination(self.part(retriever, "paginator"), made, f"{where}/paginator")
         if paginator:
@@ -261,7 +277,7 @@ class _Stream:
             self._errors(self.part(requester, "error_handler"), made, f"{where}/requester/error_handler")
         return made
 
-    def _url(self, requester: Node, where: str) -> tuple[str, str]:
+    def url(self, requester: Node, where: str) -> tuple[str, str]:
         """Return origin and path of the requests."""
         base = str(requester.get("url_base") or self.parameters.get("url_base") or "")
         path = str(requester.get("path") or ("" if requester.get("url") else self.parameters.get("path") or ""))
@@ -271,23 +287,23 @@ class _Stream:
         if not is_plain(host):
             host = re.sub(r"\{\{.*?\}\}", "…", host)
             self.gap(f"{where}/url", f"the host {host!r} is an input", "put it into the connection")
-        said = text_of(rest, self._say)
+        said = text_of(rest, self.say)
         if said is None:
             self.gap(f"{where}/path", f"{rest!r} can't be said", "write the endpoint by hand")
             said = re.sub(r"\{[{%].*?[%}]\}", "", rest)
         said = re.sub(r"(?<!:)//+", "/", re.sub(r"\s+", "", said))
         return host, said
 
-    def _say(self, node: ast.expr) -> str | None:
+    def say(self, node: ast.expr) -> str | None:
         """Return a value of the manifest in our terms; None when there are none."""
         node = without_paging(node)
         if isinstance(node, ast.Constant):
             return "" if node.value is None else str(node.value)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            left, right = self._say(node.left), self._say(node.right)
+            left, right = self.say(node.left), self.say(node.right)
             return left + right if left is not None and right is not None else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr) and isinstance(node.right, ast.Name):
-            return self._say(node.left) if node.right.id in ("string", "int", "trim", "urlencode") else None
+            return self.say(node.left) if node.right.id in ("string", "int", "trim", "urlencode") else None
         if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) and len(node.values) == 2:
             found, default = access(node.values[0]), node.values[1]
             if found and found[0] == "config" and isinstance(default, ast.Constant):
@@ -306,7 +322,7 @@ class _Stream:
             if keys[-1] in ("start_time", "end_time", *self._span_names()):
                 self.sliced = True
                 return "{slice_end}" if keys[-1] in ("end_time", self._span_names()[1]) else "{slice_start}"
-            return f"{{{_name(keys[-1])}}}" if root != "stream_interval" and root != "stream_state" else None
+            return f"{{{part_name(keys[-1])}}}" if root != "stream_interval" and root != "stream_state" else None
         return None
 
     def _span_names(self) -> tuple[str, str]:
@@ -319,7 +335,7 @@ class _Stream:
         said = self.manifest.specification(keys)
         if said.get("airbyte_secret"):
             return None
-        name = _name("_".join(keys))
+        name = part_name("_".join(keys))
         kind = said.get("type", "string")
         kind = next((each for each in kind if each != "null"), "string") if isinstance(kind, list) else kind
         if kind not in ("string", "integer", "number", "boolean"):
@@ -331,7 +347,7 @@ class _Stream:
             None,
         )  # fmt: skip
         param: Node = {"type": kind}
-        if isinstance(value, str if kind == "string" else int | float) and _fits(kind, value):
+        if isinstance(value, str if kind == "string" else int | float) and fits(kind, value):
             param["default"] = value
         else:
             self.gap(f"params/{name}", f"input {name!r} has no default", "give params its value")
@@ -355,7 +371,7 @@ class _Stream:
             if isinstance(value, dict | list):
                 self.gap(f"{where}/{key}", "a computed or nested value", "write it by hand")
                 continue
-            said = text_of(value, self._say) if isinstance(value, str) else value
+            said = text_of(value, self.say) if isinstance(value, str) else value
             if said is None:
                 self.gap(f"{where}/{key}", f"{value!r} can't be said or is secret", "write it by hand, or leave it out")
             elif said != "":
@@ -398,15 +414,15 @@ class _Stream:
         if isinstance(value, list):
             return [self._json(item) for item in value]
         if isinstance(value, str) and not is_plain(value):
-            said = text_of(value, self._say)
+            said = text_of(value, self.say)
             if said is None:
                 self.gap("retriever/requester/request_body", f"{value!r} can't be said", "write it by hand")
             return said
         return value
 
-    def _path(self, given: Json, where: str) -> str:
+    def path(self, given: Json, where: str) -> str:
         keys = [given] if isinstance(given, str) else list(given or [])
-        said = [text_of(str(key), self._say) for key in keys]
+        said = [text_of(str(key), self.say) for key in keys]
         plain = [key for key in said if key is not None and key != "*" and not set(".{") & set(key)]
         if len(plain) < len(said):
             self.gap(where, f"path {keys!r}: only plain keys lead to the records", "set 'records' by hand")
@@ -459,11 +475,11 @@ class _Stream:
         if not node or node.get("type") == "RequestPath":
             return None
         name = ".".join(node["field_path"]) if isinstance(node.get("field_path"), list) else node.get("field_name")
-        said = text_of(str(name or ""), self._say)
-        if not said or node.get("inject_into") not in _LOCATIONS:
+        said = text_of(str(name or ""), self.say)
+        if not said or node.get("inject_into") not in LOCATIONS:
             self.gap(where, f"into {node.get('inject_into')} {name!r}", "set param and location by hand")
             return None
-        location = _LOCATIONS[node["inject_into"]]
+        location = LOCATIONS[node["inject_into"]]
         return {"param": said, **({} if location == "query" else {"location": location})}
 
     def _cursor(self, strategy: Node, token: Node, option: Node | None, where: str) -> Node | None:
@@ -523,154 +539,9 @@ class _Stream:
 
     def _number(self, value: Json) -> int | None:
         if isinstance(value, str):
-            said = text_of(value, self._say)
+            said = text_of(value, self.say)
             value = int(said) if said and said.isdigit() else None
         return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-    # ---- Auth
-
-    def _auth(self, node: Node, connection: str, where: str) -> Node | None:
-        place, kind = f"{where}/authenticator", node.get("type", "NoAuth")
-        needs = self.manifest.needs
-        if kind == "NoAuth":
-            return None
-        if kind == "SelectiveAuthenticator":
-            options = self.manifest.resolved(node.get("authenticators") or {})
-            chosen = next(iter(options), "")
-            self.gap(place, f"several ways to log in: {', '.join(options)}", f"{chosen!r} was taken; change auth")
-            return self._auth(self.manifest.resolved(options[chosen]), connection, where) if options else None
-        if kind == "BasicHttpAuthenticator":
-            needs(connection, f"login from {node.get('username')}, password from {node.get('password') or 'nothing'}")
-            return {"type": "basic"}
-        if kind == "BearerAuthenticator":
-            needs(connection, f"password from {node.get('api_token')}")
-            return {"type": "bearer"}
-        if kind == "ApiKeyAuthenticator":
-            return self._api_key(node, connection, place)
-        if kind == "OAuthAuthenticator":
-            return self._oauth(node, connection, place)
-        if kind == "SessionTokenAuthenticator":
-            return self._session(node, connection, place)
-        if kind == "JwtAuthenticator":
-            return self._jwt(node, connection, place)
-        self.gap(place, f"{kind} is code or outdated", "choose an auth of the http source")
-        return None
-
-    def _api_key(self, node: Node, connection: str, place: str) -> Node | None:
-        into = self.manifest.resolved(node.get("inject_into") or {})
-        name = into.get("field_name") or node.get("header")
-        location = _LOCATIONS.get(into.get("inject_into", "header"))
-        token = str(node.get("api_token") or "")
-        prefix, braces, rest = token.partition("{{")
-        self.manifest.needs(connection, f"password from {braces}{rest}" if braces else "password: the key")
-        if location not in ("header", "query") or not isinstance(name, str) or not is_plain(name):
-            self.gap(place, f"a key that goes into {into.get('inject_into')} {name!r}", "choose another auth")
-            return None
-        if name.lower() == "authorization" and location == "header" and prefix.strip():
-            return {"type": "bearer", **({"scheme": prefix.strip()} if prefix.strip() != "Bearer" else {})}
-        made: Node = {"type": "api_key", "name": name}
-        return {
-            **made,
-            **({"location": "query"} if location == "query" else {}),
-            **({"prefix": prefix} if prefix else {}),
-        }
-
-    def _oauth(self, node: Node, connection: str, place: str) -> Node:
-        grant = str(node.get("grant_type") or "refresh_token")
-        made: Node = {"type": "oauth2", "grant": grant if is_plain(grant) else "refresh_token"}
-        parts = urlsplit(str(node.get("token_refresh_endpoint") or ""))
-        origin, server = f"{parts.scheme}://{parts.netloc}", connection
-        if not is_plain(origin) or not parts.netloc:
-            self.gap(f"{place}/token_refresh_endpoint", "the token server is an input", "set connection and endpoint")
-        else:
-            if origin != self.manifest.connections.get(connection):
-                server = self.manifest.connection(origin, kind="login")
-                made["connection"] = server
-            made["endpoint"] = parts.path or "/"
-        facts = [f"login from {node.get('client_id')}", f"password from {node.get('client_secret')}"]
-        if made["grant"] == "refresh_token":
-            facts.append(f"extra refresh_token from {node.get('refresh_token')}")
-        self.manifest.needs(server, ", ".join(facts))
-        for ours, theirs in (("token_path", "access_token_name"), ("expires_path", "expires_in_name")):
-            if isinstance(node.get(theirs), str):
-                made[ours] = node[theirs]
-        if isinstance(node.get("scopes"), list):
-            made["scopes"] = [str(scope) for scope in node["scopes"]]
-        others = {"client_id_name": "client_id", "client_secret_name": "client_secret",
-                  "refresh_token_name": "refresh_token", "grant_type_name": "grant_type"}  # fmt: skip
-        for key, usual in others.items():
-            if node.get(key, usual) != usual:
-                self.gap(f"{place}/{key}", f"the token server calls it {node[key]!r}", "such a server can't be asked")
-        for key in ("refresh_request_headers", "refresh_request_body"):
-            if node.get(key):
-                self.gap(f"{place}/{key}", "further fields of the token request", "see auth.params and client_auth")
-        if node.get("refresh_token_updater"):
-            self.gap(f"{place}/refresh_token_updater", "refresh tokens that are valid once are not written back",
-                     "let a login of another kind be given, or renew the connection from outside")  # fmt: skip
-        return made
-
-    def _session(self, node: Node, connection: str, place: str) -> Node | None:
-        requester = self.part(node, "login_requester")
-        origin, path = self._url(requester, f"{place}/login_requester")
-        if origin != self.manifest.connections.get(connection):
-            self.gap(f"{place}/login_requester", f"the login is at {origin}", "the login must be on the API's own host")
-            return None
-        made: Node = {"type": "session", "endpoint": path}
-        if str(requester.get("http_method", "GET")).upper() == "GET":
-            made["method"] = "GET"
-        login = self.manifest.resolved(requester.get("authenticator") or {})
-        body = self.manifest.resolved(requester.get("request_body") or {})
-        fields = (body.get("value") if isinstance(body, dict) else None) or requester.get("request_body_json")
-        fields = fields or requester.get("request_body_data") or {}
-        if isinstance(login, dict) and login.get("type") == "BasicHttpAuthenticator":
-            made["send"] = "basic"
-        elif isinstance(fields, dict):
-            if requester.get("request_body_data") or body.get("type") == "RequestBodyUrlEncodedForm":
-                made["send"] = "form"
-            for key, value in fields.items():
-                found = access(only(str(value)))
-                secret = bool(found) and self.manifest.specification(found[1] if found else ()).get("airbyte_secret")
-                if found and found[0] == "config":
-                    made["password_field" if secret or "pass" in str(key).lower() else "login_field"] = str(key)
-                elif is_plain(str(value)):
-                    made.setdefault("params", {})[str(key)] = str(value)
-                else:
-                    self.gap(f"{place}/login_requester/{key}", f"{value!r} can't be said", "see auth.params")
-        self.manifest.needs(connection, "login and password of the login request")
-        made["token_path"] = self._path(node.get("session_token_path"), f"{place}/session_token_path")
-        into = self.part(self.part(node, "request_authentication"), "inject_into")
-        if into:
-            made |= {"name": into.get("field_name"), "scheme": ""}
-            if _LOCATIONS.get(into.get("inject_into", "")) == "query":
-                made["location"] = "query"
-        if lifetime := _duration(node.get("expiration_duration")):
-            made["lifetime"] = lifetime
-        return made
-
-    def _jwt(self, node: Node, connection: str, place: str) -> Node:
-        made: Node = {"type": "jwt", "algorithm": node.get("algorithm")}
-        self.manifest.needs(connection, f"password from {node.get('secret_key')}")
-        claims = {**(node.get("jwt_payload") or {}), **(node.get("additional_jwt_payload") or {})}
-        headers = {**(node.get("jwt_headers") or {}), **(node.get("additional_jwt_headers") or {})}
-        for ours, given in (("claims", claims), ("headers", headers)):
-            said = {}
-            for key, value in given.items():
-                text = text_of(value, self._say) if isinstance(value, str) else value
-                if text is None or (ours == "headers" and "${" in str(text)):
-                    self.gap(f"{place}/{key}", f"{value!r} can't be said here", f"write it into auth.{ours}")
-                else:
-                    said[key] = str(text) if ours == "headers" else text
-            if said:
-                made[ours] = said
-        if node.get("base64_encode_secret_key"):
-            made["base64_key"] = True
-        if isinstance(node.get("token_duration"), int):
-            made["lifetime"] = f"{node['token_duration']}s"
-        if isinstance(node.get("header_prefix"), str):
-            made["scheme"] = node["header_prefix"]
-        if node.get("passphrase") or node.get("request_option"):
-            self.gap(place, "a passphrase, or a token outside of a header", "store the key without a passphrase")
-        return made
 
     # ---- Parts and times
 
@@ -697,7 +568,7 @@ class _Stream:
         if not isinstance(values, list) or not values:
             self.gap(f"{where}/values", f"{values!r} is an input", "write the values into the list partition")
             values = ["value"]
-        node: Node = {"type": "list", "name": _name(str(router.get("cursor_field") or "value")), "values": values}
+        node: Node = {"type": "list", "name": part_name(str(router.get("cursor_field") or "value")), "values": values}
         option = self._option(self.part(router, "request_option"), f"{where}/request_option")
         return [{**node, **(option or {})}]
 
@@ -724,7 +595,7 @@ class _Stream:
             key = str(config.get("parent_key", "id")).replace("/", ".")
             node = {
                 "type": "parent",
-                "name": _name(str(config.get("partition_field", "parent_id"))),
+                "name": part_name(str(config.get("partition_field", "parent_id"))),
                 **request,
                 "key": key,
             }
@@ -761,7 +632,7 @@ class _Stream:
             self.gap(where, f"{sync.get('type')} on {cursor!r}", "set cursor_field and ${cursor} by hand")
             return None
         source["cursor_field"] = cursor
-        if lookback := _duration(sync.get("lookback_window")):
+        if lookback := iso_duration(sync.get("lookback_window")):
             source["lookback"] = lookback
         elif sync.get("lookback_window"):
             self.gap(f"{where}/lookback_window", f"{sync['lookback_window']!r}", "set lookback by hand")
@@ -772,8 +643,8 @@ class _Stream:
                         ("start_time_option", "end_time_option"))  # fmt: skip
         if not (starts or ends or self.sliced):
             return cursor
-        slices: Node = {"start": self._start(sync), "format": _format(str(sync.get("datetime_format", "")))}
-        step, granularity = _duration(sync.get("step")), _duration(sync.get("cursor_granularity"))
+        slices: Node = {"start": self._start(sync), "format": time_format(str(sync.get("datetime_format", "")))}
+        step, granularity = iso_duration(sync.get("step")), iso_duration(sync.get("cursor_granularity"))
         if step:
             slices |= {"step": step, **({"granularity": granularity} if granularity else {})}
         for key, option in (("start_param", starts), ("end_param", ends)):
@@ -788,7 +659,7 @@ class _Stream:
     def _start(self, sync: Node) -> str:
         given = self.manifest.resolved(sync.get("start_datetime"))
         text = str(given.get("datetime") if isinstance(given, dict) else given)
-        said = text_of(text, self._say)
+        said = text_of(text, self.say)
         if said is None:
             self.gap("incremental_sync/start_datetime", f"{text!r} can't be said", "set slices.start")
             return "2020-01-01T00:00:00Z"
@@ -839,7 +710,7 @@ class _Stream:
         found = access(node)
         if found and found[0] == "record" and len(found[1]) == 1:
             return '"' + found[1][0].replace('"', '""') + '"'
-        return self._say(node) if found and found[0] == "config" else None
+        return self.say(node) if found and found[0] == "config" else None
 
     def _added(self, node: Node, known: set[str]) -> Node:
         columns: Node = {}
@@ -849,8 +720,8 @@ class _Stream:
             found = access(parsed)
             if len(path) != 1 or node.get("condition"):
                 self.gap("transformations", f"adding {path!r} within records or on a condition", "derive it")
-            elif found and found[0] in ("stream_slice", "stream_partition") and _name(found[1][-1]) in known:
-                self.partition_columns[_name(found[1][-1])] = path[0]
+            elif found and found[0] in ("stream_slice", "stream_partition") and part_name(found[1][-1]) in known:
+                self.partition_columns[part_name(found[1][-1])] = path[0]
             elif is_plain(value):
                 columns[path[0]] = "'" + value.replace("'", "''") + "'"
             elif parsed is not None and (said := self._column(parsed)):
@@ -923,7 +794,7 @@ class _Stream:
         if isinstance(node.get("error_message_contains"), str):
             made.append({"message": node["error_message_contains"], **rule})
         if node.get("predicate"):
-            found = _predicate(str(node["predicate"]))
+            found = predicate(str(node["predicate"]))
             if found is None:
                 self.gap(f"{where}/response_filters", f"{node['predicate']!r} can't be said", "see errors")
             else:
@@ -937,59 +808,7 @@ class _Stream:
             limits = [(rate.get("limit"), rate.get("interval")) for rate in policy.get("rates") or []]
             limits.append((policy.get("call_limit"), policy.get("period")))
             for limit, interval in limits:
-                seconds = _seconds(interval)
+                seconds = iso_seconds(interval)
                 if isinstance(limit, int) and seconds:
                     rates.append(limit / seconds)
         return round(min(rates), 4) if rates and round(min(rates), 4) > 0 else None
-
-
-def _name(text: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9_]", "_", text)
-    return name if name[:1].isalpha() or name[:1] == "_" else f"p_{name}"
-
-
-def _fits(kind: str, value: Json) -> bool:
-    return isinstance(value, bool) == (kind == "boolean") and not (kind == "integer" and isinstance(value, float))
-
-
-def _seconds(text: Json) -> float | None:
-    match = _DURATION.match(text) if isinstance(text, str) else None
-    if not match or not any(match.groups()):
-        return None
-    return sum(float(part or 0) * size for part, size in zip(match.groups(), _SECONDS, strict=True))
-
-
-def _duration(text: Json) -> str | None:
-    """Return an ISO 8601 duration as ours; a month counts 30 days, a year 365."""
-    seconds = _seconds(text)
-    if seconds is None or seconds <= 0:
-        return None
-    if seconds < 0.001:
-        return "1ms"
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
-        if seconds % size == 0:
-            return f"{int(seconds // size)}{unit}"
-    return f"{seconds * 1000:g}ms"
-
-
-def _format(text: str) -> str:
-    return {"%s": "epoch", "%s_as_float": "epoch", "%ms": "epoch_ms", "": "iso"}.get(text, text)
-
-
-def _predicate(text: str) -> Node | None:
-    """Return path and value of a predicate on the answer's body."""
-    node = only(text)
-    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
-        # `'error' in response and response.error == 'x'`: the second says it all
-        node = node.values[-1]
-    if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        left, right = node.left, node.comparators[0]
-        if isinstance(node.ops[0], ast.In) and isinstance(left, ast.Constant):
-            found = access(right)
-            if found and found[0] == "response":
-                return {"path": ".".join((*found[1], str(left.value)))}
-        found = access(left)
-        if isinstance(node.ops[0], ast.Eq) and isinstance(right, ast.Constant) and found and found[0] == "response":
-            return {"path": ".".join(found[1]), "equals": right.value}
-    found = access(node)
-    return {"path": ".".join(found[1])} if found and found[0] == "response" and found[1] else None

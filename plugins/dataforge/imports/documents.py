@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,10 @@ MAX_VALUES = 2_000_000
 
 def read_document(text: str, file: Path) -> dict[str, Any]:
     """Return the object that a JSON or YAML text holds, with dates as text; ConfigError when it holds none."""
+    value = _json(text) if text.lstrip()[:1] == "{" else None
+    if value is not None:
+        _measure(value, file)
+        return value
     import yaml
 
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -37,6 +44,20 @@ def read_document(text: str, file: Path) -> dict[str, Any]:
     return value
 
 
+MALFORMED = (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError)
+"""What walking through a document raises where a part of it is of another kind than its format says."""
+
+
+@contextmanager
+def understood(file: Path) -> Iterator[None]:
+    """Turn a part of a wrong kind into ConfigError, so that nobody sees a stack trace for what somebody else wrote."""
+    try:
+        yield
+    except MALFORMED as error:
+        message = f"{file.name!r} has a part of another kind than its format says ({type(error).__name__}: {error})"
+        raise ConfigError(Problem("wrong-type", message, (), "check it with a validator of that format")) from None
+
+
 def dag_id(*parts: str) -> str:
     """Return the nearest valid dag_id of some words: letters, digits, `_`, `.` and `-`, beginning with a letter."""
     name = re.sub(r"[^A-Za-z0-9_.-]+|\.{2,}", "_", "_".join(part for part in parts if part))
@@ -48,6 +69,15 @@ def table_name(text: str) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
     name = re.sub(r"[^a-z0-9_]+", "_", words.lower()).strip("_")[:63]
     return name if name[:1].isalpha() else f"t_{name}"[:63].rstrip("_") or "records"
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    """Return the object of a JSON text, None for what is none: it may be YAML, which begins so too."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _measure(value: Any, file: Path) -> None:

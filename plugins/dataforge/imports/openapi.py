@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dataforge.errors import ConfigError, Problem
-from dataforge.imports.documents import dag_id, read_document, table_name
+from dataforge.imports.documents import MALFORMED, dag_id, read_document, table_name, understood
 from dataforge.imports.gaps import Gap, Imported
 
 Json = Any
@@ -46,7 +46,8 @@ def convert(text: str, *, file: Path) -> Imported:
         said = document.get("openapi") or document.get("swagger")
         message = f"{file.name!r} is no OpenAPI 3 description" + (f": it says version {said}" if said else "")
         raise ConfigError(Problem("wrong-type", message, (), "convert older ones to OpenAPI 3 first"))
-    return _Description(document, file).converted()
+    with understood(file):
+        return _Description(document, file).converted()
 
 
 class _Description:
@@ -73,9 +74,11 @@ class _Description:
                     "paths", f"{len(lists)} lists", f"only the first {MAX_CONFIGS} were taken; split the description"
                 )
                 break
-            config = self._config(path, base, operation, found, lists)
-            if config is not None:
-                configs.append(config)
+            try:
+                configs.append(self._config(path, base, operation, found, lists))
+            except MALFORMED as error:
+                what = f"a part of it is of another kind than descriptions have ({type(error).__name__}: {error})"
+                self.gap(f"paths/{path}/get", what, "check the description with a validator")
         names: dict[str, int] = {}
         for config in configs:
             number = names[config["dag_id"]] = names.get(config["dag_id"], 0) + 1
@@ -182,7 +185,7 @@ class _Description:
 
     # ---- One draft
 
-    def _config(self, path: str, base: str, operation: Node, found: tuple[str, Node, Node], lists: Node) -> Node | None:
+    def _config(self, path: str, base: str, operation: Node, found: tuple[str, Node, Node], lists: Node) -> Node:
         place = f"paths/{path}/get"
         records, item, answer = found
         source: Node = {"type": "http", "connection": self.connection}
