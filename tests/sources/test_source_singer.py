@@ -224,6 +224,22 @@ def _lives(pid: int) -> bool:
     return state != "Z"
 
 
+def test_a_tap_that_nobody_listens_to_any_more_is_ended(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    point = _tap.installed("tap-plain")
+    assert point is not None
+    log: Callable[..., None] = lambda message, **fields: None
+    lines = _tap.Tap(point, {"books": [], "hang": str(pids)}, tmp_path, log, seconds=60, stall=60)
+    (tmp_path / "catalog").write_text('{"streams": [{"metadata": []}]}')
+    run = lines.run(["--catalog", str(tmp_path / "catalog")])
+    assert b"SCHEMA" in next(run)
+    deadline = time.monotonic() + 30
+    while not (pids.exists() and pids.read_text().count(" ")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    run.close()
+    assert_gone(pids)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

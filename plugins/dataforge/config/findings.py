@@ -82,6 +82,7 @@ CODES: dict[str, str] = {
     "missing-value": "A ${…} has no value in this run.",
     "no-columns": "No column would be left.",
     "not-a-query": "The SQL is not exactly one SELECT.",
+    "not-exportable": "A part of the pipeline has no form in an exported module.",
     "not-aggregated": "A column has several values in a group.",
     "not-allowed": "The SQL holds something that is not allowed in a config.",
     "not-an-expression": "The SQL is not exactly one expression.",

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
@@ -75,10 +75,10 @@ class Tap:
         self._secrets = sorted(_texts(settings), key=len, reverse=True)
         self._config = private_file(folder / "tap-config.json", settings)
 
-    def run(self, arguments: Sequence[str]) -> Iterator[bytes]:
+    def run(self, arguments: Sequence[str]) -> Generator[bytes, None, None]:
         """Yield the lines that the tap writes; TransientError when it fails, is silent or takes too long.
 
-        The process and what it started end with the iteration, whether that comes to its end or not.
+        The process and what it started end with the iteration; close it where it does not come to its end.
         """
         distribution = self._point.dist
         assert distribution is not None

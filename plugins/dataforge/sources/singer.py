@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -95,7 +96,8 @@ class SingerSource:
             arguments += ["--state", str(state)]
         target = context.scratch / "records.ndjson"
         stream = str(entry.get("stream") or self.config.stream)
-        state_after = self._spool(tap.run(arguments), stream, target, context)
+        with closing(tap.run(arguments)) as lines:
+            state_after = self._spool(lines, stream, target, context)
         if position is not None:
             position.reach(state_after if state_after is not None else position.before)
         return Files("json", (target,), {"format": "newline_delimited"})
@@ -158,7 +160,7 @@ class SingerSource:
         entry["metadata"] = [{"breadcrumb": list(crumb), "metadata": about} for crumb, about in known.items()]
         return entry
 
-    def _spool(self, lines: Iterator[bytes], stream: str, target: Path, context: ExtractContext) -> JsonValue:
+    def _spool(self, lines: Iterable[bytes], stream: str, target: Path, context: ExtractContext) -> JsonValue:
         """Write the stream's records, one a line, and return the last state; what breaks off is not kept."""
         state: JsonValue = None
         rows = others = 0
@@ -180,9 +182,6 @@ class SingerSource:
                     if len(keys.get("value", "")) > MAX_STATE:
                         raise TerminalError(f"{self.config.tap} wrote a state of more than {MAX_STATE} bytes")
                     state = json.loads(keys.get("value", "null"))
-        close = getattr(lines, "close", None)
-        if close is not None:
-            close()
         context.log("tap read", tap=self.config.tap, stream=stream, rows=rows, **({"others": others} if others else {}))
         return state
 
@@ -199,11 +198,12 @@ class SingerSource:
 def _discovered(tap: _tap.Tap) -> list[dict[str, Any]]:
     """Return the streams of the tap's catalog."""
     found, size = [], 0
-    for line in tap.run(["--discover"]):
-        size += len(line)
-        if size > MAX_CATALOG:
-            raise TerminalError(f"the tap's catalog is larger than {MAX_CATALOG} bytes")
-        found.append(line)
+    with closing(tap.run(["--discover"])) as lines:
+        for line in lines:
+            size += len(line)
+            if size > MAX_CATALOG:
+                raise TerminalError(f"the tap's catalog is larger than {MAX_CATALOG} bytes")
+            found.append(line)
     try:
         entries: list[dict[str, Any]] = json.loads(b"".join(found))["streams"]
     except (ValueError, KeyError, TypeError, RecursionError):
