@@ -12,17 +12,20 @@ import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripts import demo
-from tests import scripted_ollama
+from tests import model_server, scripted_ollama
+from tests.web.test_web_hostile_texts import CORPUS
 
 USERS = {demo.USER: "admin", "vera": "viewer", "otto": "user"}
 """Who may log in, by name, with the name as password; the value is the role."""
 STEPS = json.dumps({"transforms": [{"type": "derive", "columns": {"n": "n * 100"}}], "checks": []})
-"""What the language model says, whatever it is asked."""
+"""What the language model says to whatever it is asked, but for what holds hostile texts: those it repeats."""
+HOSTILE = " ".join(CORPUS)
 PATIENCE = 60.0
 """Seconds after which something that takes about two counts as missing."""
 
@@ -34,6 +37,8 @@ class Airflow:
     home: Path
     configs: Path
     api: demo.Api
+    small_model: str = ""
+    """The real small model, as the page names it; "" where it is not here."""
 
     @property
     def output(self) -> Path:
@@ -105,7 +110,8 @@ def started(home: Path) -> Iterator[Airflow]:
             patch.delenv(name)  # settings of the test that happens to be the first
         made = demo.prepare(home, argparse.Namespace(port=demo.free_ports(1)[0], check=False))
     (home / "passwords.json").write_text(json.dumps({name: name for name in USERS}))
-    with scripted_ollama.running(lambda _: STEPS) as model:
+    with ExitStack() as stack:
+        model = stack.enter_context(scripted_ollama.running(lambda said: HOSTILE if CORPUS[4] in said else STEPS))
         environment = {
             **made.environment,
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
@@ -113,9 +119,18 @@ def started(home: Path) -> Iterator[Airflow]:
             "AIRFLOW__DATAFORGE__WEB_REQUESTS": "0",
             "AIRFLOW__DATAFORGE__LLM_CHAIN": f"robot/{scripted_ollama.MODEL}",
             "AIRFLOW_CONN_ROBOT": json.dumps({"conn_type": "ollama", "host": "127.0.0.1", "port": model}),
+            "AIRFLOW__DATAFORGE__LLM_TOTAL_SECONDS": "300",
+            "AIRFLOW__DATAFORGE__LLM_FIRST_TOKEN_SECONDS": "120",
         }
+        small = ""
+        if model_server.weights() is not None and find_spec("xllamacpp") is not None:
+            front, small = stack.enter_context(model_server.running()), f"small/{model_server.NAME}"
+            environment["AIRFLOW__DATAFORGE__LLM_CHAIN"] += f",{small}"
+            environment["AIRFLOW_CONN_SMALL"] = json.dumps(
+                {"conn_type": "ollama", "host": "127.0.0.1", "port": front.server_port}
+            )
         with demo.components(dataclasses.replace(made, environment=environment)) as running:
-            yield Airflow(home, configs, demo.Api(running).login())
+            yield Airflow(home, configs, demo.Api(running).login(), small)
     ours = [text for text in running.ended if re.search(r'File "[^"]*/plugins/dataforge/', text)]
     assert not ours, f"a component of Airflow ended in our code:\n{ours[0]}"
 

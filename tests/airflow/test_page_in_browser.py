@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ DESK: Any = {"width": 1280, "height": 900}
 PHONE: Any = {"width": 375, "height": 812}
 PATIENCE = 60_000
 """Milliseconds; what is waited for comes within two seconds on a machine that is not busy."""
+SLOW = 300_000
+"""Milliseconds for a real model on one core."""
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +193,58 @@ def test_a_wish_becomes_a_draft_a_dag_rows_and_is_taken_back(people: People, air
     assert (airflow.configs / "clean.json").read_bytes() == first
 
 
+def test_a_pipeline_is_changed_by_words(
+    people: People, airflow: Airflow, numbers: Callable[..., dict[str, Any]]
+) -> None:
+    from playwright.sync_api import expect
+
+    airflow.put("spoken.json", numbers("spoken"))
+    airflow.until("the DAG", lambda: airflow.dag("spoken"))
+    page = people.page("otto")
+    page.goto(f"{ROOT}/edit/spoken.json")
+    page.get_by_label("What should be different?").fill("Run it daily at 6")
+    page.keyboard.press("Control+Enter")
+    change = page.get_by_role("region", name="Proposed change")
+    change.get_by_role("button", name="Accept /schedule").click()
+    picture(page, "refined")
+    change.get_by_role("button", name="Use the accepted").click()
+    expect(page.get_by_role("log", name="What was said")).to_contain_text("Run it daily at 6")
+    expect(page.get_by_role("region", name="Draft").get_by_text("Valid", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    page.get_by_role("button", name="Deploy now").click()
+    expect(page.get_by_text("Airflow has read spoken.")).to_be_visible()
+    assert json.loads((airflow.configs / "spoken.json").read_text()) == numbers("spoken", schedule="0 6 * * *")
+
+
+def test_a_real_small_model_makes_a_draft_or_asks_back(people: People, airflow: Airflow) -> None:
+    from playwright.sync_api import expect
+
+    if not airflow.small_model:
+        pytest.skip("the small language model is not here: no real model was asked on the page (run scripts/model)")
+    page = people.page("admin")
+    page.goto(f"{ROOT}/new")
+    page.get_by_label("Model", exact=True).select_option(airflow.small_model)
+    page.get_by_label("What should the pipeline do?").fill(WISH)
+    page.keyboard.press("Control+Enter")
+    words = page.get_by_label("The model's words")
+    expect(words).to_have_text(re.compile(r"\{"), timeout=SLOW)
+    picture(page, "small-model")
+    expect(page.get_by_role("log", name="What was said")).to_contain_text("What left the machine", timeout=SLOW)
+    newest = airflow.api.get("/dataforge/api/v1/jobs")["jobs"][0]
+    result = airflow.api.get(f"/dataforge/api/v1/jobs/{newest['id']}")["result"]
+    calls = [one for one in result["sent"] if one["model"].endswith(airflow.small_model.partition("/")[2])]
+    assert calls, result["sent"]
+    assert sum(one["completion_tokens"] for one in calls) > 0
+    if not result["text"]:
+        assert result["questions"], result
+        return
+    assert json.loads(result["text"])["dag_id"]
+    draft = page.get_by_role("region", name="Draft")
+    state = "Valid" if result["status"] == "valid" else "Invalid"
+    expect(draft.get_by_text(state, exact=True)).to_be_visible()
+    assert state == "Valid" or result["findings"] or result["questions"], result
+
+
 def test_a_viewer_sees_everything_and_can_change_nothing(
     people: People, airflow: Airflow, numbers: Callable[..., dict[str, Any]]
 ) -> None:
@@ -251,7 +306,8 @@ def test_the_second_of_two_editors_is_told_what_the_first_one_changed(
 
 
 LOOKED_AT = {"list": ROOT, "new": f"{ROOT}/new", "edit": f"{ROOT}/edit/accessible.json",
-             "pipeline": f"{ROOT}/accessible", "settings": f"{ROOT}/settings"}  # fmt: skip
+             "pipeline": f"{ROOT}/accessible", "settings": f"{ROOT}/settings",
+             "tab": "/dags/accessible/plugin/pipeline"}  # fmt: skip
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])
@@ -288,6 +344,10 @@ def barriers(page: Page) -> list[str]:
     ]
 
 
+TAKEN_IN = "document.querySelectorAll('main script, main iframe, main img[src=x], main svg[onload]').length"
+"""How many elements came out of hostile texts."""
+
+
 def test_texts_that_would_run_are_shown_as_texts(people: People, airflow: Airflow) -> None:
     rows = "\n".join(["id,text", *(f'{at},"{text.replace(chr(34), chr(34) * 2)}"' for at, text in enumerate(CORPUS))])
     (airflow.configs / "hostile.csv").write_text(rows, encoding="utf-8")
@@ -309,5 +369,46 @@ def test_texts_that_would_run_are_shown_as_texts(people: People, airflow: Airflo
     page.get_by_role("cell", name=CORPUS[0]).first.wait_for()
     page.goto(f"{ROOT}/edit/hostile_too.json")
     page.get_by_role("region", name="Findings").get_by_text("onload").first.wait_for()
-    assert page.evaluate("document.querySelectorAll('main script, main iframe, main img[src=x]').length") == 0
+    assert page.evaluate(TAKEN_IN) == 0
     broken.unlink()  # the other tests of this Airflow look for import errors
+
+
+def test_what_is_said_and_what_logs_hold_is_shown_as_text(
+    people: People, airflow: Airflow, numbers: Callable[..., dict[str, Any]]
+) -> None:
+    from playwright.sync_api import expect
+
+    (airflow.configs / "hostile_log.csv").write_text(f'n,text\n1,"{CORPUS[1]} {CORPUS[2]}"\n', encoding="utf-8")
+    source = {"type": "csv", "path": "hostile_log.csv", "columns": {"text": "integer"}}
+    airflow.put("hostile_log.json", numbers("hostile_log", source=source))
+    airflow.until("the DAG", lambda: airflow.dag("hostile_log"))
+    here = "/api/v2/dags/hostile_log/dagRuns"
+    run = airflow.api.post(here, {"logical_date": None, "conf": {}})["dag_run_id"]
+    airflow.until("the failure", lambda: airflow.api.get(f"{here}/{run}")["state"] == "failed")
+
+    page = people.page("admin")
+    page.goto(f"{ROOT}/hostile_log?tab=runs")
+    page.get_by_role("button", name=f"Fix this run: {run}").click()
+    fix = page.get_by_role("region", name=f"Fix {run}")
+    expect(fix.get_by_text("What happened")).to_be_visible()
+    fix.get_by_text("The part of the log that was read").click()
+    expect(fix).to_contain_text(CORPUS[1])
+    picture(page, "hostile-log")
+    assert page.evaluate(TAKEN_IN) == 0
+
+    page.goto(f"{ROOT}/new")
+    page.get_by_text("Ask", exact=True).click()
+    page.get_by_label("What should the pipeline do?").fill("What do these mean: " + "\n".join(CORPUS[:5]))
+    page.keyboard.press("Control+Enter")
+    thread = page.get_by_role("log", name="What was said")
+    expect(thread).to_contain_text(CORPUS[0])
+    expect(thread).to_contain_text(CORPUS[12])  # the model says it, and nobody else
+    thread.get_by_text("What left the machine").click()
+    picture(page, "hostile-chat")
+    assert page.evaluate(TAKEN_IN) == 0
+    page.goto(ROOT)
+    loaded(page)
+    page.goto(f"{ROOT}/new")
+    page.get_by_text("Earlier conversations").click()
+    page.get_by_text(CORPUS[0]).first.wait_for()
+    assert page.evaluate(TAKEN_IN) == 0
