@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def pages(url: str) -> Iterator[list[dict[str, Any]]]:
     """Yield page after page, along the Link header."""
-    from dlt.sources.helpers.rest_client import RESTClient  # type: ignore[import-not-found]
-    from dlt.sources.helpers.rest_client.paginators import HeaderLinkPaginator  # type: ignore[import-not-found]
+    from dlt.sources.helpers.rest_client import RESTClient
+    from dlt.sources.helpers.rest_client.paginators import HeaderLinkPaginator
 
     client = RESTClient(base_url=url, paginator=HeaderLinkPaginator())
     for page in client.paginate("/orders"):
@@ -62,7 +62,7 @@ def record(order: dict[str, Any]) -> dict[str, Any]:
 
 def as_json(url: str, target: str) -> None:
     """Run the pipeline over single records."""
-    import dlt  # type: ignore[import-not-found]
+    import dlt
 
     pipeline = dlt.pipeline("orders", destination=destination("postgres", target), dataset_name="bench_dlt")
     resource = dlt.resource(pages(url), name="orders", write_disposition="append")

@@ -38,7 +38,7 @@ def orders(path: str) -> Iterator[pa.RecordBatch]:
 
 def destination(kind: str, target: str) -> Any:
     """Return dlt's destination of that kind; `target` is a URL, a file or a folder."""
-    import dlt  # type: ignore[import-not-found]
+    import dlt
 
     if kind == "postgres":
         return dlt.destinations.postgres(target)

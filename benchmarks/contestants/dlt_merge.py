@@ -24,7 +24,7 @@ def orders(path: str) -> Iterator[pa.RecordBatch]:
 
 def main(path: str, url: str, strategy: str) -> None:
     """Merge into bench_dlt.orders; an exception when a load job failed."""
-    import dlt  # type: ignore[import-not-found]
+    import dlt
 
     pipeline = dlt.pipeline("merged", destination=destination("postgres", url), dataset_name="bench_dlt")
     how = {"disposition": "merge", "strategy": strategy}

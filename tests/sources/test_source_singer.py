@@ -278,9 +278,7 @@ def test_digits_of_numbers_stay_and_other_streams_are_left_out(
 def test_findings_name_what_is_not_there(tmp_path: Path) -> None:
     (problem,) = component_problems(pipeline(tap="tap-shelv"))
     assert (problem.code, problem.suggestion) == ("unknown-component", "did you mean 'tap-shelf'?")
-    assert [one.code for one in component_problems(pipeline(resume=True, cursor_field="id"))] == [
-        "conflicting-keys"
-    ]
+    assert [one.code for one in component_problems(pipeline(resume=True, cursor_field="id"))] == ["conflicting-keys"]
     for changes, hint in (
         ({"stream": "book"}, "did you mean 'books'"),
         ({"select": ["titel"]}, "did you mean 'title'"),

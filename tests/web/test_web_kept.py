@@ -15,6 +15,7 @@ from tests.web.conftest import BASE, CANARY, CONFIG, Web
 from dataforge.authoring import uploads
 from dataforge.cli import main
 from dataforge.dag_factory.uploads import sweep_old
+from dataforge.runtime.uploads import Place
 from dataforge.settings import get_settings
 from dataforge.store import audit
 from dataforge.store.database import open_store
@@ -219,7 +220,7 @@ def test_uploads_lie_in_object_storage_too_and_go_with_age(
     told = upload(web, CSV).json()
     preview = web.ask("POST", "/preview", {"text": using(told["path"])})
     assert preview.json()["steps"][0]["row_count"] == 3, preview.text
-    place = uploads.Place.of(get_settings())
+    place = Place.of(get_settings())
     assert place.left(older_than_seconds=-60) == {told["id"]}
     with open_store().transaction() as connection:
         connection.execute(text("update dataforge_uploads set created_at = '2020-01-01 00:00:00.000000'"))

@@ -87,7 +87,6 @@ CODES: dict[str, str] = {
     "not-allowed": "The SQL holds something that is not allowed in a config.",
     "not-an-expression": "The SQL is not exactly one expression.",
     "not-rejectable": "The check looks at many rows at once, so that no single row can be set aside for it.",
-    "not-exportable": "The pipeline uses something that no plain module can stand for.",
     "not-one": "Exactly one of several keys is needed.",
     "refused-by-airflow": "Airflow refuses what the config asks for.",
     "reserved-column": "A column has a name that DataForge itself uses in the target.",

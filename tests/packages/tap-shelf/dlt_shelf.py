@@ -41,7 +41,8 @@ def broken(kind: str) -> Iterator[Any]:
     if kind == "mixed":
         yield {"id": 1}
         yield pa.table({"id": [1]})
-    yield 1 if kind == "number" else {}[kind]
+    unheld: dict[str, Any] = {}
+    yield 1 if kind == "number" else unheld[kind]
 
 
 @dlt.source
