@@ -90,7 +90,9 @@ def _check_cursor(shown: str, path: Path, shape: Shape) -> Iterator[Problem]:
     """Yield a problem for a `${cursor}` where no source puts it in, or with a pattern that is none."""
     pattern = shown[2:-1].partition(":")[2]
     if not shape.marks.get("x-cursor"):
-        message = f"{shown!r} can't stand here; it is for 'query' and 'body' of the http source"
+        message = (
+            f"{shown!r} can't stand here; it is for 'query', 'body' and 'variables' of sources that ask an HTTP API"
+        )
         hint = "database sources read above the cursor by themselves: 'cursor_field' is enough"
         yield Problem("misplaced-placeholder", message, path, hint)
     elif set(re.findall(r"%(.?)", pattern, re.DOTALL)) - _DIRECTIVES:
