@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +27,12 @@ def row(kind: str, type_: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "connector"), CONNECTORS, ids=[f"{kind}-{one.type}" for kind, one in CONNECTORS])
-def test_the_table_says_what_a_connector_can_do(kind: str, connector: Component[object]) -> None:
+def test_the_table_says_what_a_connector_can_do(kind: str, connector: Component[Any]) -> None:
     _, _, incremental, discovery, _, check, _, tested = row(kind, connector.type)
     can = connector.cls
-    assert (check == "yes") is (hasattr(can, "check") and issubclass(can, Checkable))  # type: ignore[arg-type]
+    assert (check == "yes") is (hasattr(can, "check") and issubclass(can, Checkable))
     if kind == "source":
-        assert (discovery == "yes") is issubclass(can, Discoverable)  # type: ignore[arg-type]
+        assert (discovery == "yes") is issubclass(can, Discoverable)
         assert ("new files" in incremental) is ("only_new" in connector.config.model_fields)
     assert tested
 
