@@ -17,7 +17,10 @@ ROWS = [
     for line in PAGE.read_text(encoding="utf-8").splitlines()
     if line.startswith("| [`")
 ]
-CONNECTORS = [*(("source", one) for one in SOURCES), *(("destination", one) for one in DESTINATIONS)]
+CONNECTORS: list[tuple[str, Component[Any]]] = [
+    *(("source", one) for one in SOURCES),
+    *(("destination", one) for one in DESTINATIONS),
+]
 
 
 def row(kind: str, type_: str) -> list[str]:
