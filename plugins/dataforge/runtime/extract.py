@@ -52,7 +52,7 @@ def run(config: PipelineConfig, source: str, context: TaskContext) -> dict[str, 
             extra["cursor"] = reading.files.done().to_json()
         elif reading is not None and reading.own:
             extra["cursor"] = reading.reached(views.reached.get(source)).to_json()
-        elif reading is not None:
+        if reading is not None and reading.by_field:
             cut = cut_views(con, views, readings, folder)[source]
             extra["cursor"] = cut.step.to_json()
             if cursor.reject(con, cut, readings[source], folder / "rejects-cursor.parquet"):
