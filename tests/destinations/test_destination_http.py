@@ -221,3 +221,10 @@ def test_an_endpoint_never_leads_elsewhere(endpoint: str) -> None:
 def test_the_example_is_sound_and_its_letter_honest() -> None:
     config = parse(json.loads((ROOT / "docs" / "examples" / "http_destination.json").read_text()))
     assert [one.letter for one in letter(config)] == ["A"]
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(tmp_path: Path, service: Service) -> None:
+    service.answers = [(200, {"Content-Encoding": "gzip"}, b"no gzip at all")]
+    assert load(tmp_path).rows == TABLE.num_rows
+    assert len(service.requests) == 2
+    assert len(service.kept) == 1
