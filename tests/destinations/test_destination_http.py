@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pytest
 
-from dataforge.components.base import ExtractContext, LoadContext
+from dataforge.components.base import ExtractContext, LoadContext, RunValues
 from dataforge.components.delivery import Reject
 from dataforge.components.registry import DESTINATIONS
 from dataforge.config.delivery import letter
 from dataforge.config.pipeline import parse
 from dataforge.errors import ServerAway, TerminalError, TransientError
 from dataforge.runtime.connections import lookup
+from dataforge.runtime.values import resolve
 from dataforge.testing import ComponentContract, Rows
 
 CONFIG = {"type": "http", "connection": "crm", "endpoint": "/v1/contacts"}
@@ -212,12 +213,29 @@ def test_check_asks_without_writing(tmp_path: Path, service: Service) -> None:
     assert not service.kept
 
 
-@pytest.mark.parametrize("endpoint", ["http://other/", "//other/x", "/a/../b", "/a b", "\\\\x"])
+@pytest.mark.parametrize(
+    "endpoint", ["http://other/", "//other/x", "/a/../b", "/a/%2E%2e/b", "/a/%5C..", "/a b", "\\\\x"]
+)
 def test_an_endpoint_never_leads_elsewhere(endpoint: str) -> None:
     with pytest.raises(ValueError, match="endpoint"):
         DESTINATIONS.get("http").config.model_validate({**CONFIG, "endpoint": endpoint})
 
 
+def test_a_parameter_of_the_run_leads_nowhere_else(tmp_path: Path, service: Service) -> None:
+    config = DESTINATIONS.get("http").config.model_validate({**CONFIG, "endpoint": "/v1/${params.shop}/x"})
+    model = resolve(config, RunValues({"shop": "../../admin"}))
+    with pytest.raises(TerminalError, match="no path below"):
+        DESTINATIONS.build(model).load(Rows(TABLE), LoadContext(lookup, tmp_path, "a"))
+    assert not service.requests
+
+
 def test_the_example_is_sound_and_its_letter_honest() -> None:
     config = parse(json.loads((ROOT / "docs" / "examples" / "http_destination.json").read_text()))
     assert [one.letter for one in letter(config)] == ["A"]
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(tmp_path: Path, service: Service) -> None:
+    service.answers = [(200, {"Content-Encoding": "gzip"}, b"no gzip at all")]
+    assert load(tmp_path).rows == TABLE.num_rows
+    assert len(service.requests) == 2
+    assert len(service.kept) == 1

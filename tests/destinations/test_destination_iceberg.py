@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
+from sqlalchemy.exc import ProgrammingError
 from tests import s3_server
 from tests.destinations.conftest import rows
 
@@ -20,7 +21,7 @@ from dataforge.components.registry import DESTINATIONS
 from dataforge.components.seen_files import ListedFile, position_of
 from dataforge.destinations import iceberg
 from dataforge.destinations.iceberg import IcebergConfig, catalog_properties
-from dataforge.errors import ConfigError, FencedError, TerminalError
+from dataforge.errors import ConfigError, FencedError, TerminalError, TransientError
 from dataforge.settings import get_settings
 from dataforge.testing import DestinationContract
 
@@ -178,6 +179,19 @@ def test_a_table_in_s3(tmp_path: Path) -> None:
         load(rows(id=[1]), "1", digest="x", **given)
         load(rows(id=[2]), "2", digest="y", **given)
         assert stored(**given) == [(1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (TimeoutError(), TransientError, "TimeoutError"),
+        (ProgrammingError("insert 's3cret'", {}, Exception("permission denied")), TerminalError, "permission denied"),
+    ],
+)
+def test_errors_of_the_catalog_come_in_one_sentence(error: Exception, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said) as raised, destination()._errors():
+        raise error
+    assert "s3cret" not in str(raised.value)
 
 
 def test_what_is_no_catalog_is_refused() -> None:

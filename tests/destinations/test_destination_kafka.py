@@ -17,7 +17,7 @@ from dataforge.components.delivery import CursorPosition, CursorStep, Reject
 from dataforge.config.delivery import letter
 from dataforge.config.pipeline import parse
 from dataforge.destinations.kafka import KafkaConfig, KafkaDestination
-from dataforge.errors import FencedError, TerminalError, TransientError
+from dataforge.errors import FencedError, ServerAway, TerminalError, TransientError
 from dataforge.testing import ComponentContract, Rows
 
 ROWS = pa.table({"id": pa.array(range(1_500), pa.int64()), "name": [f"n{n}" if n % 7 else None for n in range(1_500)]})
@@ -118,6 +118,34 @@ def test_cursor_marker_and_dead_letters_stand_in_the_marker_topic(target: Target
         assert ledger.state().cursor is None
         assert [(one.run_id, one.rows, one.rejected) for one in ledger.loads()] == [("one", 1_500, 250)]
     assert len(target.messages()) == 1_500
+
+
+def test_a_run_that_leaves_fewer_dead_letters_the_second_time_keeps_none_of_the_first(target: Target) -> None:
+    """They stand in messages of a hundred."""
+    for number in (250, 120):
+        rejects = [Reject("extract", f"{number}", "{}") for _ in range(number)]
+        target.load(ROWS, "one", {"rejects": rejects}, write_disposition="merge", primary_key=["id"])
+    with target.destination().ledger(target.context("x")) as ledger:
+        assert [one.reject.reason for one in ledger.dead_letters()] == ["120"] * 120
+
+
+def test_markers_behind_an_open_transaction_are_waited_for(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This cluster hides nothing behind one, so that the topic's end, which lies further then, is played."""
+    monkeypatch.setattr("dataforge.destinations.kafka._Markers._end", lambda self: 1_000_000, raising=False)
+    monkeypatch.setattr("dataforge.destinations.kafka.SECONDS", 2.0)
+    with pytest.raises(TransientError, match="transaction in topic 'dataforge-markers' is open"):
+        target.load(ROWS, "one")
+    assert target.messages() == []
+
+
+def test_the_cluster_is_asked_for_a_marker_topic_that_is_missing(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This one has nobody who could make it, so that the answer is waited for in vain."""
+    monkeypatch.setattr("dataforge.destinations.kafka.SECONDS", 2.0)
+    with pytest.raises(ServerAway, match=r"'no-markers' can't be made.*controller"):
+        target.load(ROWS, "one", marker_topic="no-markers")
+    assert target.messages() == []
 
 
 def test_a_load_that_breaks_leaves_no_marker(target: Target) -> None:

@@ -156,6 +156,16 @@ def test_a_replaced_partition_comes_back_when_the_load_is_undone(target: Target)
     assert target.read() == [(1, "n"), (2, "s")]
 
 
+def test_what_a_run_done_again_replaced_in_other_partitions_comes_back_too(target: Target) -> None:
+    target.load(rows(id=[1, 2, 3], region=["n", "s", "w"]), "one")
+    touched: dict[str, Any] = {"write_disposition": "replace", "replace_scope": "partitions", "keep_previous": True}
+    target.load(rows(id=[4], region=["s"]), "two", **touched)
+    target.load(rows(id=[5], region=["w"]), "two", **touched)
+    with target.ledger() as ledger:
+        ledger.undo("two", "me")
+    assert target.read() == [(1, "n"), (2, "s"), (3, "w")]
+
+
 def test_what_a_killed_load_left_in_a_partition_is_swept(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     target.load(rows(id=[1], region=["n"]), "one")
 

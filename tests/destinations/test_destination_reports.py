@@ -123,6 +123,13 @@ class TestEmail:
         assert rows[-1] == "3,'=1+1,"
         assert "2,,-2.00" in rows
 
+    def test_names_like_formulas_are_texts_in_the_file_too(self, tmp_path: Path, mailbox: Mailbox) -> None:
+        load(tmp_path, {**EMAIL, "attachment": "csv"}, pa.table({'=HYPERLINK("x")': [1]}))
+        (file,) = mailbox.mails[0].iter_attachments()
+        content: Any = file.get_content()
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content.lstrip("\ufeff")
+        assert text.startswith("\"'=HYPERLINK")
+
     def test_a_result_without_rows_is_told_only_where_that_is_wanted(self, tmp_path: Path, mailbox: Mailbox) -> None:
         load(tmp_path, EMAIL, TABLE.slice(0, 0))
         assert not mailbox.mails

@@ -212,6 +212,19 @@ class TestRows:
         says = ["truncate", "message key", "JSON objects", "JSON objects", "order_by", "'_deleted'"]
         assert all(word in one.reason for one, word in zip(rejects, says, strict=True))
 
+    def test_what_only_looks_like_an_event_is_set_aside_too(self, tmp_path: Path) -> None:
+        """A message of another program may have the same keys."""
+        rejects: list[Reject] = []
+        events = [
+            {"op": "c", "after": {"id": 1}, "source": "shop"},
+            envelope("c", 2, after={"id": 2}) | {"source": {"connector": "postgresql", "lsn": "0/16B3748"}},
+            envelope("c", 3, after={"id": 3}, ts_ms=10**30),
+            envelope("c", 4, after={"id": 4}),
+        ]
+        rows = read(tmp_path, events, rejects, metadata={"position": "_position", "time": "_time"})
+        assert [row["id"] for row in rows] == [4]
+        assert ["no change event" in one.reason for one in rejects] == [True] * 3
+
     def test_events_with_and_without_schema_do_not_mix(self, tmp_path: Path) -> None:
         """A number may be a date in one and a number in the other."""
         schema = {"fields": [{"field": "after", "fields": [{"field": "id", "type": "int32"}]}]}

@@ -103,6 +103,23 @@ def test_attachments_are_found_by_subject_sender_and_name(mailbox: imaplib.IMAP4
     assert source().check(context()) == "3 message(s) match in 'Reports'"
 
 
+def test_a_message_that_is_an_attachment_and_parts_within_parts_are_read(
+    mailbox: imaplib.IMAP4, context: MakeContext
+) -> None:
+    alone = EmailMessage()
+    alone["Subject"], alone["From"] = "Report", "reports@example.com"
+    alone.set_content(b"id\n1\n", maintype="text", subtype="csv", filename="alone.csv", disposition="attachment")
+    inner, outer = EmailMessage(), EmailMessage()
+    inner.set_content("See the file.")
+    inner.add_attachment(b"id\n2\n", maintype="text", subtype="csv", filename="inner.csv")
+    outer["Subject"], outer["From"] = "Report", "reports@example.com"
+    outer.make_mixed()
+    outer.attach(inner)
+    for message in (alone, outer):
+        assert mailbox.append("Reports", "", imaplib.Time2Internaldate(time.time()), bytes(message))[0] == "OK"
+    assert read(context(), pattern="*.csv") == [(1,), (2,)]
+
+
 def test_the_mailbox_is_not_changed(mailbox: imaplib.IMAP4, context: MakeContext) -> None:
     send(mailbox, {"orders.csv": b"id\n1\n"})
     assert read(context()) == [(1,)]

@@ -135,6 +135,19 @@ def test_what_is_no_workbook_is_said(data: Path, context: MakeContext, content: 
         read(context())
 
 
+@pytest.mark.parametrize("kept", [0.4, 0.9])
+def test_a_sheet_that_is_cut_short_is_said(data: Path, context: MakeContext, kept: float) -> None:
+    path = book(data, [["id"], *([number] for number in range(5_000))])
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["xl/worksheets/sheet2.xml"] = parts["xl/worksheets/sheet2.xml"][: int(kept * 100_000)]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(TerminalError, match=r"a\.xlsx is no workbook that can be read"):
+        read(context())
+
+
 def test_a_bomb_is_refused(data: Path, context: MakeContext) -> None:
     path = book(data, [["id"], [1]])
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:

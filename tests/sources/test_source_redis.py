@@ -125,6 +125,21 @@ class TestStreams:
             read(tmp_path, position=own, streams=["s"])
         assert read(tmp_path, position=Position({"s": "4-0@4"}), streams=["s"]) == []  # trimmed, but not unread
 
+    def test_a_run_done_again_does_not_miss_what_was_gone_before_it(self, db: Any, tmp_path: Path) -> None:
+        """Entries that were trimmed or deleted before the run read the first time."""
+        for number in range(5):
+            db.xadd("s", {"n": number}, id=f"{number + 1}-0")
+        db.xtrim("s", minid="3-0", approximate=False)
+        db.xdel("s", "4-0")
+        reached: list[Any] = []
+        read(tmp_path, position=Position(reach=reached.append), streams=["s"])
+        again = Position(None, reached[0])
+        assert [row["n"] for row in read(tmp_path, position=again, streams=["s"])] == ["2", "4"]
+        assert read(tmp_path, position=Position(reached[0]), streams=["s"]) == []
+        db.xdel("s", "5-0")
+        with pytest.raises(TerminalError, match="can't be read again"):
+            read(tmp_path, position=again, streams=["s"])
+
     def test_limits_end_a_run_and_the_next_one_goes_on(self, db: Any, tmp_path: Path) -> None:
         """In every stream."""
         for number in range(5):

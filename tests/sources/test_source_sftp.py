@@ -17,10 +17,11 @@ import duckdb
 import pytest
 from pydantic import ValidationError
 
-from dataforge.components.base import ExtractContext, Files
+from dataforge.components.base import ExtractContext, Files, RunValues
 from dataforge.components.registry import SOURCES
 from dataforge.errors import ServerAway, TerminalError, TransientError
 from dataforge.runtime.landing import land
+from dataforge.runtime.values import resolve
 from dataforge.sources.sftp import SftpSource
 
 MakeContext = Callable[..., ExtractContext]
@@ -144,6 +145,16 @@ def test_a_file_that_grows_while_it_is_read_is_not_loaded(
     monkeypatch.setattr(SftpSource, "_listing", slow)
     with pytest.raises(TransientError, match="changed while it was read"):
         read(context())
+
+
+def test_a_parameter_of_the_run_leads_to_no_other_folder(server: Server, context: MakeContext) -> None:
+    (server.folder / "a.csv").write_text("id\n1\n")
+    model: Any = SOURCES.get("sftp").config
+    config = model.model_validate(
+        {"type": "sftp", "connection": "partner", "folder": "/drop/${params.shop}", "format": "csv"}
+    )
+    with pytest.raises(TerminalError, match=r"has '\.\.'"):
+        SOURCES.build(resolve(config, RunValues({"shop": ".."}))).extract(context())
 
 
 def test_a_server_with_another_key_is_refused(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
@@ -59,8 +60,14 @@ def connect(
     def once() -> Lined[Any]:
         try:
             made = lined(connection.id, hook.get_conn, limit)
-            with made.lifeline.within("the first statement"):
-                prepare(hook, made.connection)
+            try:
+                with made.lifeline.within("the first statement"):
+                    prepare(hook, made.connection)
+            except BaseException:
+                made.lifeline.close()
+                with suppress(Exception):
+                    made.connection.close()
+                raise
         except DataForgeError:
             raise
         except Exception as error:  # noqa: BLE001 each driver has errors of its own

@@ -473,7 +473,9 @@ class FileLoad:
         if not self.terms.keep_previous:
             return (), "", [*older, *removed]
         if manifest.previous_of == run_key:  # this run again: what it replaced the first time is still the one before
-            return manifest.previous, run_key, removed
+            # unless it touches other partitions now
+            others = () if file else tuple(part for part in gone if part.run_key != run_key)
+            return (*manifest.previous, *others), run_key, [name for name in removed if name not in _names(others)]
         if not file:
             return gone, run_key, older
         found = self.book.place.stat(file)
@@ -498,6 +500,10 @@ class FileLoad:
             already=True,
             schema_version=record.schema_version,
         )
+
+
+def _names(parts: Iterable[Part]) -> set[str]:
+    return {part.name for part in parts}
 
 
 def _relation(part: Mapping[str, str] | None, window: Window) -> str:

@@ -72,6 +72,8 @@ class Calls:
     def _once(
         self, method: str, endpoint: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, bytes, float | None]:
+        from urllib3.exceptions import HTTPError
+
         session = self._open()
         pause = self._last + self.interval - time.monotonic()
         if pause > 0:
@@ -82,7 +84,10 @@ class Calls:
             method, url, data=body, headers=dict(headers), timeout=self.seconds, allow_redirects=False, stream=True
         )
         with answer:
-            text = answer.raw.read(MAX_ANSWER, decode_content=True)
+            try:
+                text = answer.raw.read(MAX_ANSWER, decode_content=True)
+            except HTTPError as error:  # those of urllib3 are no OSErrors
+                raise OSError(f"the answer broke off: {error}") from None
             return answer.status_code, text, _after(answer.headers.get("Retry-After"))
 
     def _open(self) -> requests.Session:

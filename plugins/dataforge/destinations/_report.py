@@ -93,8 +93,7 @@ class Report:
         """Write the attached rows as CSV and return the path."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\r\n")
-        writer.writerow(self.columns)
-        for row in self.attached:
+        for row in (self.columns, *self.attached):
             writer.writerow("" if value is None else f"'{value}" if _is_risky(value) else value for value in row)
         path.write_text(text.getvalue(), encoding="utf-8-sig")
         return path

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
+from urllib.parse import unquote
 
 from pydantic import Field, field_validator
 
@@ -83,10 +84,8 @@ class HttpConfig(DestinationConfig):
     @field_validator("endpoint")
     @classmethod
     def _is_a_path(cls, value: str) -> str:
-        if "://" in value or value.startswith("//") or "\\" in value or ".." in value.split("?")[0].split("/"):
-            raise ValueError(f"{value!r} is no path below the connection's base URL")
-        if any(ord(char) <= 32 for char in value):
-            raise ValueError(f"{value!r} has a blank or control character; percent-encode it")
+        if message := _refused(value):
+            raise ValueError(message)
         return value
 
     def asset(self) -> str | None:
@@ -94,6 +93,17 @@ class HttpConfig(DestinationConfig):
         if "${" in self.endpoint:
             return None
         return f"dataforge://{self.connection}/{self.endpoint.split('?')[0].strip('/')}"
+
+
+def _refused(endpoint: str) -> str | None:
+    """Return why a text is no path below a base URL; None where it is one."""
+    # the client takes %2e for a dot
+    path = unquote(endpoint.split("?")[0])
+    if "://" in endpoint or endpoint.startswith("//") or "\\" in path or ".." in path.split("/"):
+        return f"{endpoint!r} is no path below the connection's base URL"
+    if any(ord(char) <= 32 for char in endpoint):
+        return f"{endpoint!r} has a blank or control character; percent-encode it"
+    return None
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,8 @@ class HttpDestination:
     def load(self, incoming: Incoming, context: LoadContext) -> LoadReport:
         """Send all rows; TerminalError that says which batches were taken and which were refused."""
         config = self.config
+        if message := _refused(config.endpoint):  # placeholders have their values by now
+            raise TerminalError(message)
         if any(True for _ in context.rejects):
             raise TerminalError(
                 "an http destination keeps no dead letters; add a table destination, or drop the records"

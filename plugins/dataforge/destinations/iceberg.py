@@ -159,7 +159,7 @@ class IcebergDestination:
             ServiceUnavailableError,
             UnauthorizedError,
         )
-        from sqlalchemy.exc import OperationalError
+        from sqlalchemy.exc import DBAPIError, OperationalError
 
         where = f"table {self.config.table!r} of catalog {self.config.catalog!r}"
         try:
@@ -169,11 +169,13 @@ class IcebergDestination:
         except (UnauthorizedError, ForbiddenError) as error:
             raise TerminalError(f"{where}: {error}") from None
         except OperationalError as error:  # its text has the statement and its values
-            raise TransientError(f"{where}: the catalog's database: {str(error.orig).splitlines()[0]}") from None
+            raise TransientError(f"{where}: the catalog's database: {_first_line(error.orig)}") from None
+        except DBAPIError as error:
+            raise TerminalError(f"{where}: the catalog's database: {_first_line(error.orig)}") from None
         except (ServerError, ServiceUnavailableError, CommitStateUnknownException, OSError) as error:
-            raise TransientError(f"{where}: {str(error).splitlines()[0]}") from None
+            raise TransientError(f"{where}: {_first_line(error)}") from None
         except (RESTError, ValueError, NotImplementedError, TypeError) as error:
-            raise TerminalError(f"{where}: {str(error).splitlines()[0]}") from None
+            raise TerminalError(f"{where}: {_first_line(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -350,6 +352,10 @@ class IcebergLedger:
     def sweep(self) -> list[str]:
         """Return nothing: files that no snapshot names are removed by the catalog's own maintenance."""
         return []
+
+
+def _first_line(error: object) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def catalog_properties(connection: Connection) -> dict[str, str]:

@@ -23,9 +23,8 @@ from dataforge.destinations._document_ledger import (
     Page,
     document_name,
     letters_text,
-    too_busy,
 )
-from dataforge.errors import DataForgeError, FencedError, TerminalError, TransientError
+from dataforge.errors import DataForgeError, FencedError, ServerAway, TerminalError, TransientError
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer
@@ -160,12 +159,16 @@ class _Markers:
     @contextmanager
     def errors(self, what: str) -> Iterator[None]:
         """Turn the client's errors into ours."""
+        from concurrent.futures import TimeoutError as NoAnswer
+
         from confluent_kafka import KafkaException
 
         try:
             yield
         except KafkaException as error:
             raise self.explained(error, what) from None
+        except NoAnswer:
+            raise ServerAway(f"connection {self.connection.id!r}: {what}: no answer", self.connection.id) from None
 
     def explained(self, error: Any, what: str) -> DataForgeError:
         """Return an error of the client as ours."""
@@ -205,7 +208,8 @@ class _Markers:
         if self.config.marker_topic in found:
             return
         topic = NewTopic(self.config.marker_topic, 1, config={"cleanup.policy": "compact"})
-        (answer,) = AdminClient(self.settings).create_topics([topic], request_timeout=2 * SECONDS).values()
+        admin = AdminClient(self.settings)  # what it was asked is never answered once it is gone
+        (answer,) = admin.create_topics([topic], request_timeout=SECONDS).values()
         with self.errors(f"the topic {self.config.marker_topic!r} can't be made"):
             answer.result(2 * SECONDS)
 
@@ -235,14 +239,20 @@ class _Markers:
         consumer = Consumer({**self.settings, **ours})
         found: dict[str, str] = {}
         try:
+            end = self._end()
             with self.errors("the markers can't be read"):
                 consumer.assign([TopicPartition(self.config.marker_topic, 0, 0)])
                 while True:
                     message = consumer.poll(2 * SECONDS)
                     if message is None:
-                        raise too_busy(self.config.marker_topic)
+                        raise TransientError(
+                            f"a transaction in topic {self.config.marker_topic!r} is open, of a load that is killed or "
+                            "slow, and hides the markers behind it; the cluster ends it after its transaction_timeout"
+                        )
                     if (error := message.error()) is not None:
                         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name for it
+                            if (message.offset() or 0) < end:
+                                continue
                             return found
                         raise explain(error, self.connection, "the markers can't be read")
                     key, value = _bytes(message.key()).decode(errors="replace"), message.value()
@@ -253,6 +263,18 @@ class _Markers:
                             found[key] = _bytes(value).decode()
         finally:
             consumer.close()
+
+    def _end(self) -> int:
+        """Return where the marker topic ends; who reads what is committed is stopped before by an open transaction."""
+        from confluent_kafka import IsolationLevel, TopicPartition
+        from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+        wanted = {TopicPartition(self.config.marker_topic, 0): OffsetSpec.latest()}  # type: ignore[no-untyped-call]
+        level = IsolationLevel.READ_UNCOMMITTED
+        admin = AdminClient(self.settings)  # what it was asked is never answered once it is gone
+        (answer,) = admin.list_offsets(wanted, isolation_level=level, request_timeout=SECONDS).values()
+        with self.errors("the markers can't be read"):
+            return int(answer.result(2 * SECONDS).offset)
 
     def swap(self, before: str | None, after: str) -> bool:
         """Put another document in its place, under a transaction of its own."""
@@ -393,8 +415,10 @@ class _Load:
             named = {one.run_key for one in kept}
             after = replace(after, loads=kept, letters={key: n for key, n in after.letters.items() if key in named})
         found = json.loads(letters)
-        for first in range(0, len(found), _LETTERS):
-            part = json.dumps(found[first : first + _LETTERS], separators=(",", ":"))
+        # an earlier load of this run may have left more
+        for first in range(0, max(len(found), page.letters.get(context.run_key, 0)), _LETTERS):
+            some = found[first : first + _LETTERS]
+            part = json.dumps(some, separators=(",", ":")) if some else None
             key = f"{self.markers.name}/{context.run_key}/{first:09d}"
             producer.produce(config.marker_topic, part, key, partition=0)
         producer.produce(config.marker_topic, text, self.markers.name, partition=0)

@@ -146,7 +146,7 @@ class DebeziumSource:
         try:
             for event in events:
                 try:
-                    change = read_change(event, self.config)
+                    change = _told(event, self.config)
                     if change is not None:
                         writer.log(change) if log else writer.row(change)
                     else:
@@ -249,6 +249,14 @@ class Change:
     def deleted(self) -> bool:
         """Whether the row is gone."""
         return self.op == "d"
+
+
+def _told(event: _Event, config: DebeziumConfig) -> Change | None:
+    """Return what `read_change` does; RecordError also for parts of other kinds than Debezium's."""
+    try:
+        return read_change(event, config)
+    except (ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
+        raise RecordError(f"the message is no change event of Debezium: {error}") from None
 
 
 def read_change(event: _Event, config: DebeziumConfig) -> Change | None:

@@ -139,7 +139,7 @@ class EmailSource:
         folder.mkdir(exist_ok=True)
         for _, text in _messages(_answer(client.uid("FETCH", number, "(UID BODY.PEEK[])"))):
             message = message_from_bytes(text, policy=policy.default)
-            for index, part in enumerate(message.iter_attachments()):
+            for index, part in enumerate(_parts(message)):
                 name = (part.get_filename() or "").replace("\\", "/").rpartition("/")[2]
                 if not name or not matches(name, self.config.pattern):
                     continue
@@ -200,6 +200,15 @@ def _messages(found: list[Any]) -> Iterator[tuple[bytes, bytes]]:
         if isinstance(one, tuple):
             rest = found[index + 1] if index + 1 < len(found) and isinstance(found[index + 1], bytes) else b""
             yield one[0] + b" " + rest, one[1]
+
+
+def _parts(message: Any) -> Iterator[Any]:
+    """Yield the parts of a message, the message itself where it has none; what a forwarded message holds is its own."""
+    if message.get_content_maintype() != "multipart":
+        yield message
+        return
+    for part in message.iter_parts():
+        yield from _parts(part)
 
 
 def _number(about: bytes, name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -197,6 +198,8 @@ def _opened(path: Path) -> Iterator[_Book]:
         raise TerminalError(f"{path.name} is no workbook that can be read: {error}") from None
     try:
         yield _Book(path, tuple(book.worksheets))
+    except (KeyError, ET.ParseError, zipfile.BadZipFile, zlib.error, EOFError) as error:  # sheets are read lazily
+        raise TerminalError(f"{path.name} is no workbook that can be read: {error}") from None
     finally:
         book.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -195,22 +195,23 @@ class RedisSource:
         context.log("entries fixed", ranges={one.stream: [str(one.start), str(one.end)] for one in ranges})
         reached: dict[str, JsonValue] = {}
         for one in ranges:
-            last = one.start
+            last, count = one.start, 0
             for id_, number, fields in one.entries(found, None if repeated else self.config.max_records):
-                last = _Place(id_, number)
+                last, count = _Place(id_, number), count + 1
                 try:
                     own = {self.config.key_column: one.stream, self.config.id_column: id_}
                     yield _encoded(_joined(fields, own))
                 except ValueError as error:
                     record, place = json.dumps({"stream": one.stream, "id": id_}), f"{one.stream}/{id_}"
                     context.reject(Reject("extract", f"{error}", record, context.source, position=place))
-            if repeated and last.added < one.end.added:
+            # what was trimmed or deleted before the run read the first time was no part of it
+            if repeated and (last.added < one.end.added if one.end.read is None else count < one.end.read):
                 raise TerminalError(
                     f"the run that is done again read entries of the stream {one.stream!r} that are not there any "
                     "more: what it read can't be read again, its rows stay"
                 )
             whole = self.config.max_records is None or last.added - one.start.added < self.config.max_records
-            reached[one.stream] = str(one.end if whole else last)
+            reached[one.stream] = str(replace(one.end if whole else last, read=count))
         if position is not None:
             position.reach(reached)
 
@@ -221,7 +222,7 @@ class RedisSource:
         info = found.xinfo_stream(name) if found.exists(name) else _NOTHING
         there, added = int(info["length"]), int(info["entries-added"])
         last = _Place(info["last-generated-id"].decode(), added)
-        if start == _BEGIN:
+        if start.id == _BEGIN.id:
             return _Range(name, _Place(start.id, added - there), last)
         if not start.added:  # a person set it
             start = _Place(start.id, added - len(found.xrange(name, min=f"({start.id}")))
@@ -243,10 +244,14 @@ class RedisSource:
 
 @dataclass(frozen=True)
 class _Place:
-    """An entry's id, and how many entries the stream had ever got with it; as text id@number."""
+    """An entry's id, and how many entries the stream had ever got with it; as text id@number.
+
+    `read` is how many of them the run read that ended there, None where that is not known; as text id@number@read.
+    """
 
     id: str
     added: int = 0
+    read: int | None = None
 
     @property
     def order(self) -> tuple[int, int]:
@@ -255,7 +260,7 @@ class _Place:
         return int(first), int(second or 0)
 
     def __str__(self) -> str:
-        return f"{self.id}@{self.added}"
+        return f"{self.id}@{self.added}" + ("" if self.read is None else f"@{self.read}")
 
 
 _BEGIN = _Place("0-0")
@@ -290,10 +295,10 @@ def _places(value: JsonValue) -> dict[str, _Place]:
     if value is None:
         return {}
     try:
-        parts = {name: text.partition("@") for name, text in value.items()}
-        found = {name: _Place(id_, int(added or 0)) for name, (id_, _, added) in parts.items()}
+        parts = {name: text.split("@") for name, text in value.items()}
+        found = {name: _Place(id_, *map(int, numbers)) for name, (id_, *numbers) in parts.items()}
         return {name: place for name, place in found.items() if place.order >= (0, 0)}
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         raise TerminalError(
             f"the cursor stands at {value!r}, which are no entries; 'dataforge cursor set' takes them as JSON, such as "
             """'{"orders": "1700000000000-0"}'"""

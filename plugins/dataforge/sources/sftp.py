@@ -55,8 +55,8 @@ class SftpConfig(FormattedConfig):
     @field_validator("folder", "pattern")
     @classmethod
     def _stays_below(cls, value: str) -> str:
-        if ".." in value.split("/") or "\0" in value:
-            raise ValueError(f"{value!r} has '..'; write the folder from its root")
+        if message := _refused(value):
+            raise ValueError(message)
         return value
 
     def asset(self) -> str | None:
@@ -69,6 +69,11 @@ class SftpConfig(FormattedConfig):
         return (Extra("sftp", "airflow.providers.sftp"), *super().extras())
 
 
+def _refused(value: str) -> str | None:
+    """Return why a text is no folder or pattern; None where it is one."""
+    return f"{value!r} has '..'; write the folder from its root" if ".." in value.split("/") or "\0" in value else None
+
+
 @SOURCES.register(SftpConfig)
 class SftpSource:
     """Reads files of any format from an SFTP server whose host key is checked, on request only those that are new."""
@@ -79,6 +84,8 @@ class SftpSource:
     def extract(self, context: ExtractContext) -> Extracted:
         """Download the files and return what the source of their format makes of them."""
         config = self.config
+        if message := _refused(config.folder) or _refused(config.pattern):  # placeholders have their values by now
+            raise TerminalError(message)
         with self._client() as client:
             there = self._listing(client)
             chosen = wanted(there, config, context) if config.only_new else there
