@@ -417,3 +417,16 @@ print(json.dumps({
     },
 }))
 """
+
+
+def test_texts_of_a_config_stay_texts_wherever_they_stand() -> None:
+    said = "x @@ y " + "\\" * 301 + "N \"\"\" {z} ''' #\nimport os"
+    step = {"type": "derive", "columns": {"said": "'a @@ b'"}}
+    module = exported(config(description=said, transforms=[step]))
+    tree = ast.parse(module.text)
+    described = [one.value for one in ast.walk(tree) if isinstance(one, ast.keyword) and one.arg == "description"]
+    assert [ast.literal_eval(one) for one in described] == [said]
+    assert "\\" * 301 + "N" in (ast.get_docstring(tree) or "")
+    assert "a @@ b" in module.text
+    assert module.text.count("def work_file(") == 1
+    assert "import os" not in module.text.splitlines()

@@ -112,10 +112,9 @@ class _Module:
             *(write.constant for write in self.writes if write.constant),
             *(f"CURSOR_{as_name(n).upper()} = {literal(f'{self.config.dag_id}.{n}.cursor')}" for n in self.cursors),
         ]
-        dag = self._dag()
-        body = "\n\n\n".join(["\n\n".join(constants), "@@", dag])
-        functions = self._functions(body)
-        body = body.replace("@@", "\n\n\n".join(functions))
+        constant, dag = "\n\n".join(constants), self._dag()
+        functions = self._functions(f"{constant}\n{dag}")
+        body = "\n\n\n".join([constant, "\n\n\n".join(functions), dag])
         notes, missing = self._notes(), self._missing()
         text = "\n\n".join([self._docstring(notes, missing), self._imports(body), self._folders(body), body]) + "\n"
         ast.parse(text)
