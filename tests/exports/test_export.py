@@ -454,3 +454,9 @@ def test_a_cursor_field_is_quoted_as_a_column(configs: Path) -> None:
     module = exported(config(source=source, destination=target))
     queries = [one.value for one in ast.walk(ast.parse(module.text)) if isinstance(one, ast.Constant)]
     assert any(str(query).startswith('SELECT CAST(max("a""b") AS VARCHAR)') for query in queries)
+
+
+def test_a_carriage_return_in_a_literal_stays_one() -> None:
+    module = exported(config(transforms=[{"type": "derive", "columns": {"said": "'a\r\nb'"}}]))
+    texts = [one.value for one in ast.walk(ast.parse(module.text)) if isinstance(one, ast.Constant)]
+    assert any("'a\r\nb'" in str(text) for text in texts)

@@ -48,6 +48,7 @@ def words(text: str) -> str:
 def sql(text: str) -> str:
     """Return SQL as a text over several lines, as it stands wherever quotes and backslashes let it."""
     safe = text.strip("\n").replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    safe = safe.replace("\r", "\\r")  # in a source, a bare one is a line feed
     return f'"""\n{safe}\n"""'
 
 
