@@ -417,3 +417,46 @@ print(json.dumps({
     },
 }))
 """
+
+
+def test_texts_of_a_config_stay_texts_wherever_they_stand() -> None:
+    said = "x @@ y " + "\\" * 301 + "N \"\"\" {z} ''' #\nimport os"
+    step = {"type": "derive", "columns": {"said": "'a @@ b'"}}
+    module = exported(config(description=said, transforms=[step]))
+    tree = ast.parse(module.text)
+    described = [one.value for one in ast.walk(tree) if isinstance(one, ast.keyword) and one.arg == "description"]
+    assert [ast.literal_eval(one) for one in described] == [said]
+    assert "\\" * 301 + "N" in (ast.get_docstring(tree) or "")
+    assert "a @@ b" in module.text
+    assert module.text.count("def work_file(") == 1
+    assert "import os" not in module.text.splitlines()
+
+
+def test_sources_that_python_could_not_tell_apart_are_refused() -> None:
+    one = {"type": "csv", "path": "orders.csv"}
+    steps = [{"type": "sql", "query": 'SELECT * FROM "a-b" UNION ALL SELECT * FROM "a.b"'}]
+    with pytest.raises(ConfigError, match="the same name in Python"):
+        exported(config(source=None, sources={"a-b": one, "a.b": one}, transforms=steps))
+
+
+@pytest.mark.parametrize("dag_id", ["class", "database", "str", "TRANSFORM", "Path"])
+def test_a_dag_whose_id_means_something_in_the_module_gets_another_function(dag_id: str) -> None:
+    module = exported(config(dag_id=dag_id, transforms=STEPS[:1]))
+    top = [one.name for one in ast.parse(module.text).body if isinstance(one, ast.FunctionDef)]
+    assert top[-1] == f"{dag_id}_dag"
+    assert f'dag_id="{dag_id}"' in module.text
+
+
+def test_a_cursor_field_is_quoted_as_a_column(configs: Path) -> None:
+    (configs / "orders.csv").write_text('"a""b"\n2025-03-01\n', encoding="utf-8")
+    source = {"type": "csv", "path": "orders.csv", "cursor_field": 'a"b'}
+    target = {"type": "duckdb", "table": "orders", "write_disposition": "append"}
+    module = exported(config(source=source, destination=target))
+    queries = [one.value for one in ast.walk(ast.parse(module.text)) if isinstance(one, ast.Constant)]
+    assert any(str(query).startswith('SELECT CAST(max("a""b") AS VARCHAR)') for query in queries)
+
+
+def test_a_carriage_return_in_a_literal_stays_one() -> None:
+    module = exported(config(transforms=[{"type": "derive", "columns": {"said": "'a\r\nb'"}}]))
+    texts = [one.value for one in ast.walk(ast.parse(module.text)) if isinstance(one, ast.Constant)]
+    assert any("'a\r\nb'" in str(text) for text in texts)

@@ -22,6 +22,7 @@ from dataforge.sources.http_ import HttpConfig, HttpSource
 __all__ = ["api", "context", "log"]  # fixtures
 
 WRONG: tuple[Any, ...] = (1, "x{{", [], {}, None, [[]])
+SECRET = "s3cr3t-0f-the-shop"
 MANIFEST = Path(__file__).parent / "shop_manifest.yaml"
 
 
@@ -261,13 +262,22 @@ def test_what_is_no_manifest_or_runs_in_a_circle_is_refused(text: str) -> None:
             {"type": "bearer"},
         ),
         ({"type": "CustomAuthenticator", "class_name": "a.B"}, None),
+        ({"type": "ApiKeyAuthenticator", "header": "Key", "api_token": SECRET}, {"type": "api_key", "name": "Key"}),
+        (
+            {"type": "ApiKeyAuthenticator", "header": "Authorization", "api_token": f"Bearer {SECRET}"},
+            {"type": "api_key", "name": "Authorization"},
+        ),
+        ({"type": "BearerAuthenticator", "api_token": SECRET}, {"type": "bearer"}),
+        ({"type": "BasicHttpAuthenticator", "username": "u", "password": SECRET}, {"type": "basic"}),
     ],
     ids=lambda value: value.get("type") if isinstance(value, dict) else "",
 )  # fmt: skip
 def test_each_kind_of_login_is_taken_over(authenticator: dict[str, Any], auth: dict[str, Any] | None) -> None:
     requester = {"url_base": "https://a.example", "path": "/x", "authenticator": authenticator}
     stream = {"name": "x", "retriever": {"requester": requester, "record_selector": {"extractor": {"field_path": []}}}}
-    (config,) = convert(json.dumps({"type": "DeclarativeSource", "streams": [stream]}), file=Path("a.yaml")).configs
+    imported = convert(json.dumps({"type": "DeclarativeSource", "streams": [stream]}), file=Path("a.yaml"))
+    (config,) = imported.configs
+    assert SECRET not in str(imported)
     expected = {key: value for key, value in auth.items() if value is not None} if auth else None
     assert config["source"].get("auth") == expected
     HttpConfig.model_validate(config["source"])

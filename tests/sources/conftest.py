@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -39,8 +40,10 @@ def log() -> Log:
 
 
 @pytest.fixture
-def context(tmp_path: Path, log: Log) -> Callable[..., ExtractContext]:
+def context(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ExtractContext]:
     """Make a context; connections are given as values."""
+    # where an earlier test has loaded it, its hook would look for the connections, and know none of them
+    monkeypatch.delitem(sys.modules, "airflow.sdk", raising=False)
 
     def make(*connections: Connection, sample: int | None = None, **params: Any) -> ExtractContext:
         known = {connection.id: connection for connection in connections}

@@ -136,6 +136,18 @@ def test_what_breaks_in_the_package_is_told_by_what_to_do(
         build(resource="shelf_broken", args={"kind": kind}).extract(ExtractContext(lookup, tmp_path))
 
 
+def test_what_the_package_says_does_not_show_the_secrets_of_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "a+very/secret=token"
+    monkeypatch.setenv("AIRFLOW_CONN_SHELF", json.dumps({"conn_type": "generic", "extra": {"token": token}}))
+    with pytest.raises((TerminalError, TransientError), match=r"key=\*\*\*") as caught:
+        build(resource="shelf_broken", args={"kind": "token"}, connection="shelf").extract(
+            ExtractContext(lookup, tmp_path)
+        )
+    assert "secret" not in str(caught.value)
+
+
 def test_without_dlt_the_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     (extra,) = SOURCES.get("dlt").config.model_validate(CONFIG).extras()
     assert extra.hint == "pip install 'airflow-dataforge[dlt]'"

@@ -205,6 +205,9 @@ def test_pages_that_can_not_go_on_end_with_what_to_do(shop: Api, run: Run) -> No
         "a }",
         "",
         '{ a(x: "}") ',
+        "\ufeffmutation M { x }",
+        "# {\rmutation M { x }\nquery Q { a }",
+        'query Q($a: A = """\\\\""" """) { a } mutation M { x } #""" \n query Z { b }',
     ],
 )
 def test_a_document_that_writes_or_does_not_close_is_refused(query: str) -> None:

@@ -71,6 +71,9 @@ def test_an_api_key_goes_into_a_header_or_into_every_query(api: Api, run: Run) -
             pagination={"type": "next_url"})  # fmt: skip
     assert api.requests[1].query == {"a": "1", "api_key": SECRET}
     assert api.requests[2].query == {"at": "1", "api_key": SECRET}
+    api.replies(Reply(ROWS))
+    run(auth={"type": "api_key", "name": "key", "location": "query"}, query={"sort_key": "id"})
+    assert api.requests[3].query == {"sort_key": "id", "key": SECRET}
 
 
 def test_a_secret_that_the_connection_lacks_is_asked_for(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from dataforge.components.base import Connection
 from dataforge.runtime.connections import parse
-from dataforge.sources._http_session import _plain_session, is_plain
+from dataforge.sources._http_session import _plain_session, is_plain, open_session
 
 CONNECTIONS = [
     "http://api.example.org",
@@ -45,6 +46,18 @@ def test_auth_headers_and_base_url_are_those_of_the_hook(value: Any, monkeypatch
 @pytest.mark.parametrize("extra", [{"verify": False}, {"proxies": {"http": "http://p"}}, {"X-Count": 3}])
 def test_what_only_the_hook_understands_goes_to_the_hook(extra: dict[str, Any]) -> None:
     assert not is_plain(Connection("api", host="api.example.org", extra=extra))
+
+
+def test_a_connection_that_a_source_made_is_taken_as_it_is_in_a_task_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SHOP", text({"conn_type": "http", "host": "shop.example", "extra": {"X-Key": "v"}})
+    )
+    monkeypatch.setitem(sys.modules, "airflow.sdk", importlib.import_module("airflow.sdk"))
+    store = Connection("shop", "http", "https://store.example")
+    session, base = open_session(store, None, made=True)
+    assert base == "https://store.example"
+    assert "X-Key" not in session.headers
+    assert open_session(store, None)[1] == "http://shop.example"
 
 
 def test_airflow_stays_out_of_a_process_that_needs_none() -> None:

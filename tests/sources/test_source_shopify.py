@@ -267,6 +267,7 @@ def test_lines_of_several_connections_and_levels_are_nested_by_their_type() -> N
         {"api": "bulk", "resource": "payouts"},
         {"search": "x"},
         {"api": "graphql", "fields": "id } } mutation { x"},
+        {"api": "graphql", "fields": "id #\r } } query Q { a #\n { b }"},
         {"api": "graphql", "fields": "id } {"},
         {"api_version": "latest"},
         {"page_size": 251},

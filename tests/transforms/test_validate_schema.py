@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pyarrow as pa
 import pytest
 from tests.transforms.conftest import Transformed, made, problems_of
 
@@ -14,6 +15,7 @@ from dataforge.errors import TerminalError
 from dataforge.runtime import fused, preview
 from dataforge.runtime.context import local
 from dataforge.testing import ComponentContract
+from dataforge.transforms.validate_schema import ValidateSchema, ValidateSchemaConfig
 
 SCHEMA = {
     "type": "object",
@@ -139,3 +141,17 @@ def test_a_fused_run_and_a_preview_set_the_same_records_aside(configs: Path, hom
     assert load["rows"] == 2
     lines = (home / "dataforge" / "output" / "out.ndjson").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"properties": {"id": {"$ref": "#/$defs/gone"}}}, "leads nowhere: .*/\\$defs/gone"),
+        ({"$ref": "#"}, "refers to itself without an end"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_or_in_a_circle_is_told(schema: dict[str, Any], told: str) -> None:
+    batch = pa.RecordBatch.from_pydict({"id": [1]})
+    step = ValidateSchema(ValidateSchemaConfig.model_validate({"type": "validate_schema", "schema": schema}))
+    with pytest.raises(TerminalError, match=told):
+        list(step.apply_batches([batch]))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import keyword
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dataforge.components.base import Relation
+from dataforge.components.database import quote_identifier
 from dataforge.components.registry import CHECKS
 from dataforge.config.pipeline import (
     AllAssets,
@@ -30,6 +33,17 @@ from dataforge.runtime.values import resolve
 from dataforge.settings import get_settings
 
 RESULT = "result"
+_TAKEN = frozenset(
+    (
+        *keyword.kwlist,
+        *dir(builtins),
+        *("closing", "dag", "database", "duckdb", "get_current_context", "json", "log", "logging", "pendulum"),
+        *("run_name", "run_values", "shutil", "task", "timedelta", "work_file"),
+        *("AirflowFailException", "Asset", "AssetAll", "AssetAny", "BaseHook", "CronDataIntervalTimetable"),
+        *("DeltaDataIntervalTimetable", "Param", "Path", "PostgresHook", "Variable"),
+    )
+)
+"""Names that a module uses; besides them, its constants are in capitals."""
 _PARAM_FORMATS = {"date": ("string", "date"), "datetime": ("string", "date-time")}
 
 
@@ -78,6 +92,7 @@ def export(config: PipelineConfig, known: Mapping[str, Known]) -> Exported:
 
     `known` is what is known of the sources by name. The module compiles, but imports nothing of DataForge.
     """
+    _refuse_alike(config)
     found = variables(config)
     typed = {name: known[name].columns for name in config.inputs}
     sized = {name: columns if columns and all(columns.values()) else None for name, columns in typed.items()}
@@ -92,6 +107,16 @@ def export(config: PipelineConfig, known: Mapping[str, Known]) -> Exported:
         writing(index + 1 if several else 0, target, plan.columns, found) for index, target in enumerate(config.outputs)
     ]
     return _Module(config, plan, found, reads, writes).exported()
+
+
+def _refuse_alike(config: PipelineConfig) -> None:
+    """Raise ConfigError for two sources whose names are the same as names in Python."""
+    known: dict[str, str] = {}
+    for name in config.inputs:
+        other = known.setdefault(as_name(name).upper(), name)
+        if other != name:
+            message = f"the sources {other!r} and {name!r} would have the same name in Python"
+            raise ConfigError(Problem("not-exportable", message, ("sources", name), "rename one of them to export"))
 
 
 class _Module:
@@ -112,10 +137,9 @@ class _Module:
             *(write.constant for write in self.writes if write.constant),
             *(f"CURSOR_{as_name(n).upper()} = {literal(f'{self.config.dag_id}.{n}.cursor')}" for n in self.cursors),
         ]
-        dag = self._dag()
-        body = "\n\n\n".join(["\n\n".join(constants), "@@", dag])
-        functions = self._functions(body)
-        body = body.replace("@@", "\n\n\n".join(functions))
+        constant, dag = "\n\n".join(constants), self._dag()
+        functions = self._functions(f"{constant}\n{dag}")
+        body = "\n\n\n".join([constant, "\n\n\n".join(functions), dag])
         notes, missing = self._notes(), self._missing()
         text = "\n\n".join([self._docstring(notes, missing), self._imports(body), self._folders(body), body]) + "\n"
         ast.parse(text)
@@ -248,6 +272,7 @@ class _Module:
         arguments["default_args"] = f"{{\n{block(items)},\n    }}"
         header = "@dag(\n" + "".join(f"    {name}={value},\n" for name, value in arguments.items()) + ")"
         name = as_name(config.dag_id)
+        name = f"{name}_dag" if name in _TAKEN or name.isupper() else name
         tasks = [*(self._extract(one) for one in config.inputs), self._transform_task()]
         tasks += [self._load(index) for index in range(len(config.outputs))]
         tasks += [self._finish()]
@@ -303,7 +328,8 @@ class _Module:
         """The last task: remember the cursors, remove the files between the tasks."""
         lines = []
         for name, source in self.cursors.items():
-            query = f"SELECT CAST(max(\"{source.cursor_field}\") AS VARCHAR) FROM read_parquet(getvariable('{name}'))"
+            column = quote_identifier(source.cursor_field or "")
+            query = f"SELECT CAST(max({column}) AS VARCHAR) FROM read_parquet(getvariable('{name}'))"
             lines += [
                 "with database(**files) as con:",
                 f"    (newest,) = con.execute({literal(query)}).fetchone()",

@@ -48,6 +48,7 @@ def words(text: str) -> str:
 def sql(text: str) -> str:
     """Return SQL as a text over several lines, as it stands wherever quotes and backslashes let it."""
     safe = text.strip("\n").replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    safe = safe.replace("\r", "\\r")  # in a source, a bare one is a line feed
     return f'"""\n{safe}\n"""'
 
 
@@ -59,7 +60,8 @@ def docstring(paragraphs: list[str]) -> str:
         if lines and not (item and lines[-1].startswith(("- ", "  "))):
             lines.append("")
         text = " ".join(paragraph.split()).replace("\\", "\\\\").replace('"""', "'''")
-        lines += textwrap.wrap(text, WIDTH, subsequent_indent="  " if item else "", break_on_hyphens=False)
+        indent = "  " if item else ""  # a long word stays whole: a break within an escape would change what it says
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
     body = "\n".join(lines)
     return f'"""{body}\n"""' if not body.startswith('"') else f'""" {body}\n"""'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 Json = Any
 Node = dict[str, Json]
+_INPUTS = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
 class Authenticators:
@@ -33,10 +35,10 @@ class Authenticators:
             self.gap(place, f"several ways to log in: {', '.join(options)}", f"{chosen!r} was taken; change auth")
             return self.auth(self.manifest.resolved(options[chosen]), connection, where) if options else None
         if kind == "BasicHttpAuthenticator":
-            needs(connection, f"login from {node.get('username')}, password from {node.get('password') or 'nothing'}")
+            needs(connection, f"login from {_told(node.get('username'))}, password from {_told(node.get('password'))}")
             return {"type": "basic"}
         if kind == "BearerAuthenticator":
-            needs(connection, f"password from {node.get('api_token')}")
+            needs(connection, f"password from {_told(node.get('api_token'))}")
             return {"type": "bearer"}
         if kind == "ApiKeyAuthenticator":
             return self._api_key(node, connection, place)
@@ -54,8 +56,9 @@ class Authenticators:
         name = into.get("field_name") or node.get("header")
         location = LOCATIONS.get(into.get("inject_into", "header"))
         token = str(node.get("api_token") or "")
-        prefix, braces, rest = token.partition("{{")
-        self.manifest.needs(connection, f"password from {braces}{rest}" if braces else "password: the key")
+        before, braces, _ = token.partition("{{")
+        prefix = before if braces else ""  # without an input the key itself stands there
+        self.manifest.needs(connection, f"password from {_told(token)}" if braces else "password: the key")
         if location not in ("header", "query") or not isinstance(name, str) or not is_plain(name):
             self.gap(place, f"a key that goes into {into.get('inject_into')} {name!r}", "choose another auth")
             return None
@@ -80,9 +83,9 @@ class Authenticators:
                 server = self.manifest.connection(origin, kind="login")
                 made["connection"] = server
             made["endpoint"] = parts.path or "/"
-        facts = [f"login from {node.get('client_id')}", f"password from {node.get('client_secret')}"]
+        facts = [f"login from {_told(node.get('client_id'))}", f"password from {_told(node.get('client_secret'))}"]
         if made["grant"] == "refresh_token":
-            facts.append(f"extra refresh_token from {node.get('refresh_token')}")
+            facts.append(f"extra refresh_token from {_told(node.get('refresh_token'))}")
         self.manifest.needs(server, ", ".join(facts))
         for ours, theirs in (("token_path", "access_token_name"), ("expires_path", "expires_in_name")):
             if isinstance(node.get(theirs), str):
@@ -142,7 +145,7 @@ class Authenticators:
 
     def _jwt(self, node: Node, connection: str, place: str) -> Node:
         made: Node = {"type": "jwt", "algorithm": node.get("algorithm")}
-        self.manifest.needs(connection, f"password from {node.get('secret_key')}")
+        self.manifest.needs(connection, f"password from {_told(node.get('secret_key'))}")
         claims = {**(node.get("jwt_payload") or {}), **(node.get("additional_jwt_payload") or {})}
         headers = {**(node.get("jwt_headers") or {}), **(node.get("additional_jwt_headers") or {})}
         for ours, given in (("claims", claims), ("headers", headers)):
@@ -164,3 +167,10 @@ class Authenticators:
         if node.get("passphrase") or node.get("request_option"):
             self.gap(place, "a passphrase, or a token outside of a header", "store the key without a passphrase")
         return made
+
+
+def _told(value: Json) -> str:
+    """Return from which inputs a secret comes; one that stands in the manifest itself is not shown."""
+    if not value:
+        return "nothing"
+    return " ".join(_INPUTS.findall(str(value))) or "what stands in the manifest"

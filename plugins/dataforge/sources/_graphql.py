@@ -17,13 +17,20 @@ from dataforge.sources._http import Answer, Client, Ruling
 THROTTLED = frozenset({"THROTTLED", "RATE_LIMITED", "RATELIMITED", "TOO_MANY_REQUESTS", "MAX_COST_EXCEEDED_RATE"})
 MAX_PAUSE = 900.0
 """Longest pause in seconds for a limit to pass; beyond it the task's own retries take over."""
-_SKIPPED = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"""|"(?:[^"\\\n]|\\.)*"|#[^\n]*', re.DOTALL)
-_WRITES = re.compile(r"(?:\A|[}\s,])(mutation|subscription)\b")
+# As GraphQL has it: a carriage return ends a line too, a byte order mark is a blank, and in a block string a backslash
+# says something only before three quotes.
+_SKIPPED = re.compile(r'"""(?:\\"""|(?!""").)*"""|"(?:[^"\\\r\n]|\\.)*"|#[^\r\n]*', re.DOTALL)
+_WRITES = re.compile(r"(?:\A|[}\s,\ufeff])(mutation|subscription)\b")
+
+
+def without_texts(text: str) -> str:
+    """Return a GraphQL document with a blank in place of each text and comment."""
+    return _SKIPPED.sub(" ", text)
 
 
 def check_query(text: str) -> str:
     """Return a GraphQL document that only reads; ValueError for one that writes, or whose braces don't close."""
-    plain = _SKIPPED.sub(" ", text)
+    plain = without_texts(text)
     depth, top = 0, []
     for char in plain:
         if char == "{":

@@ -126,11 +126,16 @@ class Client:
     _adapter: Any = None
     _last: float = field(default=0.0)
 
-    def open(self, headers: Mapping[str, str], *, without: Iterable[str] = (), anonymous: bool = False) -> None:
-        """Make the session of the connection, without some keys of its extra; `anonymous` without its login too."""
+    def open(
+        self, headers: Mapping[str, str], *, without: Iterable[str] = (), anonymous: bool = False, made: bool = False
+    ) -> None:
+        """Make the session of the connection, without some keys of its extra; `anonymous` without its login too.
+
+        `made` says that the connection was made here, so that Airflow knows none like it.
+        """
         self._adapter = _adapter_class()(self.settings.allow_private_hosts)
         try:
-            self._session, self._base = open_session(self.connection, self._adapter)
+            self._session, self._base = open_session(self.connection, self._adapter, made=made)
         except ValueError as error:
             raise TerminalError(f"connection {self.connection.id!r}: {error}") from None
         for name in (*without, *(self.login.own if self.login else ())):

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from dataforge.components.base import Connection, ExtractContext
 from dataforge.errors import TerminalError
@@ -219,7 +220,7 @@ class _asked:  # noqa: N801 - used as a statement
 def _put(prepared: Any, name: str, value: str, in_query: bool) -> None:
     if not in_query:
         prepared.headers[name] = value
-    elif f"{name}=" not in (prepared.url or "").partition("?")[2]:
+    elif name not in parse_qs(urlsplit(prepared.url or "").query, keep_blank_values=True):
         prepared.prepare_url(prepared.url, {name: value})
 
 

@@ -29,13 +29,14 @@ HOOK_OPTIONS = frozenset(
 """Keys of a connection's extra that the hook gives a meaning; all others are headers."""
 
 
-def open_session(connection: Connection, adapter: Any) -> tuple[requests.Session, str]:
+def open_session(connection: Connection, adapter: Any, *, made: bool = False) -> tuple[requests.Session, str]:
     """Return a session and the base URL; ValueError when the connection has no usable host.
 
     The hook makes it, but for one case: outside of Airflow, a connection of plain host, login and headers needs none of
-    what the hook can do beyond, and importing Airflow for it takes longer than many a run (see decision 1).
+    what the hook can do beyond, and importing Airflow for it takes longer than many a run (see decision 1). Nor does a
+    connection that was `made` by a source: the hook would take Airflow's own one of that id.
     """
-    if "airflow.sdk" not in sys.modules and is_plain(connection):
+    if is_plain(connection) and (made or "airflow.sdk" not in sys.modules):
         return _plain_session(connection)
     from airflow.providers.http.hooks.http import HttpHook
 

@@ -136,7 +136,7 @@ def download(client: Client, context: ExtractContext, url: str) -> Path:
     folder.mkdir(exist_ok=True)
     seconds = client.ends - time.monotonic()
     fetcher = Client(place, get_settings(), folder, seconds, client.ends, log=client.log, tries=client.tries)
-    fetcher.open({}, anonymous=True)
+    fetcher.open({}, anonymous=True, made=True)
     try:
         answer = fetcher.send("GET", url)
     finally:

@@ -72,7 +72,7 @@ class Tap:
     ) -> None:
         self._point, self._folder, self._log = point, folder, log
         self._seconds, self._stall = seconds, stall
-        self._secrets = sorted(_texts(settings), key=len, reverse=True)
+        self._secrets = sorted(texts(settings), key=len, reverse=True)
         self._config = private_file(folder / "tap-config.json", settings)
 
     def run(self, arguments: Sequence[str]) -> Generator[bytes, None, None]:
@@ -218,12 +218,12 @@ def _space(text: str, position: int) -> int:
     return found.end() if found else position
 
 
-def _texts(value: Any, key: str = "") -> set[str]:
+def texts(value: Any, key: str = "") -> set[str]:
     """Return the texts of the settings that may be secrets, as they stand and as JSON writes them."""
     if isinstance(value, dict):
-        return {text for name, inner in value.items() for text in _texts(inner, str(name))}
+        return {text for name, inner in value.items() for text in texts(inner, str(name))}
     if isinstance(value, list):
-        return {text for inner in value for text in _texts(inner, key)}
+        return {text for inner in value for text in texts(inner, key)}
     if not isinstance(value, str) or len(value) < 4 or _PLAIN_KEYS.fullmatch(key):
         return set()
     return {value, json.dumps(value)[1:-1], repr(value)[1:-1]}

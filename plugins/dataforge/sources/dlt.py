@@ -6,11 +6,12 @@ import difflib
 import inspect
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
@@ -21,6 +22,7 @@ from dataforge.components.extras import Extra
 from dataforge.components.fields import ConnectionId
 from dataforge.components.registry import SOURCES
 from dataforge.errors import ConfigError, DataForgeError, Problem, TerminalError, TransientError, bounded
+from dataforge.sources import _tap
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,7 +102,7 @@ class DltSource:
             )
         before = position.before if position is not None else None
         state: Any = {} if before is None else dlt_json.typed_loads(json.dumps(before))
-        with self._errors(), Container().injectable_context(StateInjectableContext(state=state)):
+        with self._errors(context), Container().injectable_context(StateInjectableContext(state=state)):
             spool = _Spool(context.scratch, context.sample, self.config.resource)
             resource = self._resource(context)
             for item in resource:
@@ -124,7 +126,7 @@ class DltSource:
 
     def check(self, context: ExtractContext) -> str:
         """Return what the entry point leads to, with its arguments; nothing is read."""
-        with self._errors():
+        with self._errors(context):
             resource = self._resource(context)
         point = _point(self.config.resource)
         package = (
@@ -140,7 +142,7 @@ class DltSource:
         if point is None:
             raise ConfigError(_missing(self.config.resource))
         offered = point.load()
-        secrets = dict(context.connection(self.config.connection).extra) if self.config.connection else {}
+        secrets = self._secrets(context)
         if not isinstance(offered, DltResource) and not callable(offered):
             raise TerminalError(
                 f"the entry point {self.config.resource!r} leads to {type(offered).__name__}, no resource"
@@ -159,15 +161,19 @@ class DltSource:
             raise TerminalError(f"{self.config.resource!r} gave {type(found).__name__}, no dlt resource")
         return found
 
-    def _errors(self) -> _Errors:
-        return _Errors(self.config.resource)
+    def _secrets(self, context: ExtractContext) -> dict[str, Any]:
+        return dict(context.connection(self.config.connection).extra) if self.config.connection else {}
+
+    def _errors(self, context: ExtractContext) -> _Errors:
+        texts = {form for text in _tap.texts(self._secrets(context)) for form in (text, quote(text, safe=""))}
+        return _Errors(self.config.resource, sorted(texts, key=len, reverse=True))
 
 
 class _Errors:
-    """Turns what a package's code raises into our errors."""
+    """Turns what a package's code raises into our errors, without the secrets that it was given."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, secrets: Sequence[str]) -> None:
+        self._name, self._secrets = name, secrets
 
     def __enter__(self) -> None:
         return None
@@ -178,7 +184,10 @@ class _Errors:
         cause: BaseException = error
         while cause.__cause__ is not None or cause.__context__ is not None:
             cause = cause.__cause__ or cause.__context__ or cause
-        message = bounded(f"{self._name}: {type(cause).__name__}: {cause}", 500)
+        said = str(cause)
+        for secret in self._secrets:
+            said = said.replace(secret, "***")
+        message = bounded(f"{self._name}: {type(cause).__name__}: {said}", 500)
         if isinstance(cause, OSError):  # as those of requests are
             status = getattr(getattr(cause, "response", None), "status_code", None)
             verdict = retry.of_status(status) if status else retry.of_os_error(cause)

@@ -20,7 +20,7 @@ from dataforge.components.fields import ColumnName, Duration, TemplatedText
 from dataforge.components.registry import SOURCES
 from dataforge.errors import TerminalError
 from dataforge.sources import _json_text
-from dataforge.sources._graphql import check_query
+from dataforge.sources._graphql import check_query, without_texts
 from dataforge.sources._http import Answer, Client, Ruling
 from dataforge.sources._http_options import (
     ApiKeyAuth,
@@ -192,7 +192,7 @@ class ShopifyConfig(HttpSourceConfig):
 def check_depth(text: str) -> int:
     """Return the least depth of braces that a selection reaches; below 0 it closes what it did not open."""
     depth = least = 0
-    for char in re.sub(r'"(?:[^"\\]|\\.)*"|#[^\n]*', " ", text):
+    for char in without_texts(text):
         depth += (char == "{") - (char == "}")
         least = min(least, depth)
     return least

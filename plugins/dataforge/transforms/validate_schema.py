@@ -111,13 +111,19 @@ class ValidateSchema:
     def _reasons(self, batch: pa.RecordBatch) -> Iterator[str | None]:
         from jsonschema.exceptions import best_match
         from referencing import Registry
+        from referencing.exceptions import Unresolvable
 
         if self._validator is None:
             kind = _kind(self._config.schema_)
             # without a registry of its own, jsonschema would fetch what a reference names
             self._validator = kind(self._config.schema_, format_checker=kind.FORMAT_CHECKER, registry=Registry())
         for record in self._records(batch):
-            error = best_match(self._validator.iter_errors(record))
+            try:
+                error = best_match(self._validator.iter_errors(record))
+            except Unresolvable as lost:
+                raise TerminalError(f"validate_schema: a reference leads nowhere: {bounded(str(lost), 200)}") from None
+            except RecursionError:
+                raise TerminalError("validate_schema: the schema refers to itself without an end") from None
             if error is None:
                 yield None
             else:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import dlt
 import pyarrow as pa
@@ -34,8 +35,10 @@ def tables() -> Iterator[pa.Table]:
 
 
 @dlt.resource
-def broken(kind: str) -> Iterator[Any]:
+def broken(kind: str, token: str = "") -> Iterator[Any]:
     """Break."""
+    if kind == "token":
+        raise requests.HTTPError(f"401 Client Error for url: https://api.example/x?key={quote(token, safe='')}")
     if kind == "away":
         raise requests.ConnectionError("no route")
     if kind == "mixed":
