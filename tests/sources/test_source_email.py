@@ -120,6 +120,14 @@ def test_a_message_that_is_an_attachment_and_parts_within_parts_are_read(
     assert read(context(), pattern="*.csv") == [(1,), (2,)]
 
 
+@pytest.mark.parametrize("sender", ['"', ",<", ":b.c>a, .,"])
+def test_a_sender_that_is_none_is_passed_over(mailbox: imaplib.IMAP4, context: MakeContext, sender: str) -> None:
+    send(mailbox, {"a.csv": b"id\n1\n"})
+    odd = f"Subject: x\r\nFrom: {sender}\r\n\r\nx".encode()
+    assert mailbox.append("Reports", "", imaplib.Time2Internaldate(time.time()), odd)[0] == "OK"
+    assert read(context(), sender="@example.com") == [(1,)]
+
+
 def test_the_mailbox_is_not_changed(mailbox: imaplib.IMAP4, context: MakeContext) -> None:
     send(mailbox, {"orders.csv": b"id\n1\n"})
     assert read(context()) == [(1,)]

@@ -126,8 +126,10 @@ class EmailSource:
             return False
         if config.sender is None:
             return True
-        found = head.get("from")
-        addresses = [one.addr_spec.lower() for one in getattr(found, "addresses", ())]
+        try:
+            addresses = [one.addr_spec.lower() for one in getattr(head.get("from"), "addresses", ())]
+        except (AttributeError, LookupError, TypeError, ValueError):  # Python's parser breaks at some that are none
+            return False
         mark = config.sender.lower()
         return any(address.endswith(mark) if mark.startswith("@") else address == mark for address in addresses)
 
