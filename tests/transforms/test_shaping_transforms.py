@@ -89,6 +89,14 @@ class TestWindow(TransformContract):
     ]
 
 
+def test_split_trims_tabs_and_line_breaks_too(transformed: Transformed) -> None:
+    tables = {"source": "SELECT E'\\ta b\\r\\n,\\tc ' AS t"}
+    rows = transformed({"type": "split", "column": "t", "separator": ",", "into": "p", "trim": True}, tables=tables)[1]
+    assert rows == [("a b",), ("c",)]
+    parts = {"type": "split", "column": "t", "separator": ",", "into": ["p", "q"], "trim": True}
+    assert transformed(parts, tables=tables)[1] == [("a b", "c")]
+
+
 def test_split_keeps_the_column_when_asked_and_takes_parts_as_they_stand(transformed: Transformed) -> None:
     names, rows = transformed(
         {"type": "split", "column": "T", "separator": "--", "into": ["a", "b", "c"], "keep": True},
