@@ -105,6 +105,13 @@ def test_split_keeps_the_column_when_asked_and_takes_parts_as_they_stand(transfo
     assert (names, rows) == (["t", "a", "b", "c"], [("x-- y --z--w", "x", " y ", "z--w")])
 
 
+def test_pivot_refuses_values_that_are_not_listed_whatever_later_steps_keep(transformed: Transformed) -> None:
+    for keys in (["region"], []):
+        step = {"type": "pivot", "group_by": keys, "column": "quarter", "values": ["Q1"], "function": "count"}
+        with pytest.raises(TerminalError, match="does not list"):
+            transformed(step, {"type": "aggregate", "columns": {"n": "count(*)"}}, tables={"source": SALES})
+
+
 def test_pivot_counts_and_refuses_values_that_are_not_listed(transformed: Transformed) -> None:
     step = {"type": "pivot", "group_by": ["region"], "column": "quarter", "values": ["Q1", "Q2"], "function": "count"}
     names, rows = transformed(step, {"type": "sort", "by": "region nulls last"}, tables={"source": SALES})
