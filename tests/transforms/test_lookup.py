@@ -54,6 +54,20 @@ def test_a_key_of_several_rows_fails_when_it_is_looked_for_or_gives_the_first(tr
     assert transformed(step, tables=wanted) == (["person", "name", "version"], [(9, "Zoë", 2)])
 
 
+@pytest.mark.parametrize(
+    ("step", "source", "told"),
+    [({**STEP, "missing": "fail"}, VISITS, "is not in 'people'"), (STEP, "SELECT 9 AS person", "more than once")],
+)
+@pytest.mark.parametrize(
+    "later", [{"type": "select", "columns": ["person"]}, {"type": "aggregate", "columns": {"n": "count(*)"}}]
+)
+def test_what_stops_the_run_does_so_whatever_later_steps_keep(
+    transformed: Transformed, step: dict[str, Any], source: str, told: str, later: dict[str, Any]
+) -> None:
+    with pytest.raises(TerminalError, match=told):
+        transformed(step, later, tables={**TABLES, "source": source})
+
+
 def test_several_keys_are_told_together(transformed: Transformed) -> None:
     step = {**STEP, "on": {"person": "id", "id": "version"}, "missing": "fail"}
     with pytest.raises(TerminalError, match="the key '5', '2' is not in 'people'"):

@@ -89,12 +89,27 @@ class TestWindow(TransformContract):
     ]
 
 
+def test_split_trims_tabs_and_line_breaks_too(transformed: Transformed) -> None:
+    tables = {"source": "SELECT E'\\ta b\\r\\n,\\tc ' AS t"}
+    rows = transformed({"type": "split", "column": "t", "separator": ",", "into": "p", "trim": True}, tables=tables)[1]
+    assert rows == [("a b",), ("c",)]
+    parts = {"type": "split", "column": "t", "separator": ",", "into": ["p", "q"], "trim": True}
+    assert transformed(parts, tables=tables)[1] == [("a b", "c")]
+
+
 def test_split_keeps_the_column_when_asked_and_takes_parts_as_they_stand(transformed: Transformed) -> None:
     names, rows = transformed(
         {"type": "split", "column": "T", "separator": "--", "into": ["a", "b", "c"], "keep": True},
         tables={"source": "SELECT 'x-- y --z--w' AS t"},
     )
     assert (names, rows) == (["t", "a", "b", "c"], [("x-- y --z--w", "x", " y ", "z--w")])
+
+
+def test_pivot_refuses_values_that_are_not_listed_whatever_later_steps_keep(transformed: Transformed) -> None:
+    for keys in (["region"], []):
+        step = {"type": "pivot", "group_by": keys, "column": "quarter", "values": ["Q1"], "function": "count"}
+        with pytest.raises(TerminalError, match="does not list"):
+            transformed(step, {"type": "aggregate", "columns": {"n": "count(*)"}}, tables={"source": SALES})
 
 
 def test_pivot_counts_and_refuses_values_that_are_not_listed(transformed: Transformed) -> None:

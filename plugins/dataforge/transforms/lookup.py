@@ -84,7 +84,7 @@ class Lookup:
                 problems.add(Problem("missing-key", "'order_by' is needed to tell which row is first", ("several",)))
         projections: list[exp.Expr] = [exp.Column(this=exp.Star(), table=sql.identifier("l"))]
         for place, (column, new) in enumerate(taken.items()):
-            value = self._value(place, new, pairs)
+            value = self._value(place, new)
             value.meta["path"] = ("columns", column) if isinstance(config.columns, dict) else ("columns", place)
             projections.append(sql.aliased(value, new))
         equal = [exp.EQ(this=sql.column(left, "l"), expression=sql.column(right, "r")) for left, right in pairs]
@@ -93,11 +93,13 @@ class Lookup:
         table = relation.table()
         table.set("alias", exp.TableAlias(this=sql.identifier("l")))
         how = "inner" if config.missing == "dead_letter" else "left"
-        return (
+        query = (
             exp.Select(expressions=projections)
             .from_(table, copy=False)
             .join(self._by_key(other, pairs, list(taken), order), on=condition, join_type=how, copy=False)
         )
+        faults = self._faults(pairs)
+        return query.where(exp.Case(ifs=faults, default=exp.true()), copy=False) if faults else query
 
     def refused(self, relation: Relation, scope: Scope) -> Refused | None:
         """Return which rows have no partner, where those are set aside."""
@@ -118,23 +120,30 @@ class Lookup:
         says = f"the key in {keys} is not in {self._config.with_!r}"
         return Refused(exp.Not(this=exp.Exists(this=partner)), says, column)
 
-    def _value(self, place: int, new: str, pairs: list[tuple[str, str]]) -> exp.Expr:
-        """SQL for a new column: what was found, or what a miss or several rows of a key come to."""
+    def _value(self, place: int, new: str) -> exp.Expr:
+        """SQL for a new column: what was found, or what stands for a miss."""
         from sqlglot import exp
 
-        config = self._config
         found = exp.Anonymous(this="struct_extract", expressions=[sql.column(_FOUND, "r"), sql.literal(f"v{place}")])
-        ifs: list[exp.If] = []
+        defaults = {name.lower(): value for name, value in self._config.defaults.items()}
+        if self._config.missing != "default" or new.lower() not in defaults:
+            return found
         none = exp.Is(this=sql.column(_COUNT, "r"), expression=exp.Null())
-        defaults = {name.lower(): value for name, value in config.defaults.items()}
+        return exp.Case(ifs=[exp.If(this=none, true=sql.literal(defaults[new.lower()]))], default=found)
+
+    def _faults(self, pairs: list[tuple[str, str]]) -> list[exp.If]:
+        """What stops the run, as a condition on rows and not within the columns, which later steps may leave out."""
+        from sqlglot import exp
+
+        config, count = self._config, sql.column(_COUNT, "r")
+        ifs: list[exp.If] = []
         if config.missing == "fail":
+            none = exp.Is(this=count, expression=exp.Null())
             ifs.append(exp.If(this=none, true=self._raised(pairs, f" is not in {config.with_!r}")))
-        elif config.missing == "default" and new.lower() in defaults:
-            ifs.append(exp.If(this=none, true=sql.literal(defaults[new.lower()])))
         if config.several == "fail":
-            many = exp.GT(this=sql.column(_COUNT, "r"), expression=sql.literal(1))
+            many = exp.GT(this=count.copy(), expression=sql.literal(1))
             ifs.append(exp.If(this=many, true=self._raised(pairs, f" is in {config.with_!r} more than once")))
-        return exp.Case(ifs=ifs, default=found) if ifs else found
+        return ifs
 
     def _raised(self, pairs: list[tuple[str, str]], what: str) -> exp.Expr:
         from sqlglot import exp

@@ -75,13 +75,12 @@ class Pivot:
             equal = exp.EQ(this=sql.column(column), expression=sql.literal(listed))
             cell: exp.Expr = exp.Filter(this=self._computed(value), expression=exp.Where(this=equal))
             cell.meta["path"] = ("value",) if config.value else ("function",)
-            if config.others == "fail":  # in each cell, since later steps may leave some out
-                cell = self._unless_others(cell, column, list(wanted.values()))
-                cell.meta["path"] = ("value",) if config.value else ("function",)
             cells.append(sql.aliased(cell, name))
         query = sql.select(relation, *map(sql.column, keys), *cells)
         if keys:
             query.set("group", exp.Group(expressions=[sql.column(key) for key in keys]))
+        if config.others == "fail":  # not in the cells, which later steps may leave out
+            query.having(self._no_others(column, list(wanted.values())), copy=False)
         return query
 
     def _wanted(self, keys: list[str], type_: str, problems: sql.Problems) -> dict[str, JsonValue]:
@@ -119,8 +118,8 @@ class Pivot:
         what = exp.Star() if value is None else sql.column(value)
         return exp.Anonymous(this=self._config.function, expressions=[what])
 
-    def _unless_others(self, cell: exp.Expr, column: str, values: list[JsonValue]) -> exp.Expr:
-        """The cell, unless a row of the group has a value that no column stands for."""
+    def _no_others(self, column: str, values: list[JsonValue]) -> exp.Expr:
+        """True, unless a row of the group has a value that no column stands for: then the engine raises."""
         from sqlglot import exp
 
         listed = exp.In(this=sql.column(column), expressions=[sql.literal(value) for value in values])
@@ -136,7 +135,7 @@ class Pivot:
         )
         unexpected = exp.Not(this=exp.Is(this=found, expression=exp.Null()))
         raised = exp.Anonymous(this="error", expressions=[told])
-        return exp.Case(ifs=[exp.If(this=unexpected, true=raised)], default=cell)
+        return exp.Case(ifs=[exp.If(this=unexpected, true=raised)], default=exp.true())
 
 
 def _text(value: JsonValue) -> str:

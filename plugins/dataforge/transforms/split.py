@@ -15,6 +15,9 @@ from dataforge.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from sqlglot import exp
 
+_BLANKS = " \t\n\r\v\f"
+"""White space; by itself, the engine would take off spaces only."""
+
 
 class SplitConfig(TransformConfig):
     """Config of `split`."""
@@ -89,7 +92,7 @@ class Split:
             joined = exp.Anonymous(this="array_to_string", expressions=[rest, sql.literal(self._config.separator)])
             there = exp.GTE(this=length.copy(), expression=number.copy())
             part = exp.Case(ifs=[exp.If(this=there, true=joined)])
-        return exp.Trim(this=part) if self._config.trim else part
+        return exp.Trim(this=part, expression=sql.literal(_BLANKS)) if self._config.trim else part
 
     def _trimmed_all(self, parts: exp.Expr) -> exp.Expr:
         from sqlglot import exp
@@ -97,5 +100,6 @@ class Split:
         if not self._config.trim:
             return parts
         name = sql.identifier("part")
-        each = exp.Lambda(this=exp.Trim(this=name), expressions=[name.copy()])
+        trimmed = exp.Trim(this=name, expression=sql.literal(_BLANKS))
+        each = exp.Lambda(this=trimmed, expressions=[name.copy()])
         return exp.Anonymous(this="list_transform", expressions=[parts, each])
