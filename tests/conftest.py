@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,8 +23,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "home"
     monkeypatch.setenv("AIRFLOW_HOME", str(folder))
     monkeypatch.setenv("AIRFLOW__DATAFORGE__CONNECT_SECONDS", "0")  # a server that is away is tried once
+    before = set(os.environ)
     get_settings.cache_clear()
     yield folder
+    for name in set(os.environ) - before:  # the command line notes there whose configs it works on
+        if name.startswith("AIRFLOW__DATAFORGE__"):
+            del os.environ[name]
     get_settings.cache_clear()
 
 

@@ -188,15 +188,12 @@ def _shared() -> dict[str, Any]:
 
 _RARE = frozenset(
     {
-        "schema_contract",
-        "ledger_schema",
-        "stage_above",
-        "stage_append",
-        "statement_timeout",
-        "lock_timeout",
-        "total_timeout",
+        "allow_private", "auth", "compression", "create_schema", "errors", "grant", "keep_previous", "ledger_schema",
+        "lock_timeout", "null_cursor", "on_lost", "partitions", "replace_scope", "retry", "schema_contract", "send",
+        "slices", "stage_above", "stage_append", "statement_timeout", "total_timeout",
     }
-)
+)  # fmt: skip
+"""Keys that people set by hand: without them, the choices of all components stay below what providers count to."""
 
 
 def source_names(ends: Sequence[End]) -> list[str]:

@@ -112,6 +112,7 @@ CODES: dict[str, str] = {
     "needs-merge": "The key deletes rows, which only write_disposition merge does.",
     "rows-at-risk": "A combination that may delete rows which should stay.",
     "unsupported-disposition": "The destination does not have this write_disposition.",
+    "unsupported-setting": "The destination can't do what a setting of the pipeline asks for.",
     # authoring
     "not-taken-up": "A part of the request in words has no counterpart in the config.",
     "model-away": "No language model answered; what needs none was done.",
