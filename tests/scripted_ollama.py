@@ -31,13 +31,15 @@ def running(answer: Callable[[str], str]) -> Iterator[int]:
             if self.path != "/api/chat":
                 self._tell({"model_info": {"scripted.context_length": 131_072}})
                 return
-            words = answer("\n".join(one["content"] for one in asked["messages"]))
+            said = "\n".join(one["content"] for one in asked["messages"])
+            words = answer(said)
             self._begin("application/x-ndjson")
             with suppress(OSError):  # a job may be cancelled
                 for place in range(0, len(words), PIECE):
                     self._part({"content": words[place : place + PIECE]}, done=False)
                     time.sleep(PAUSE)
-                self._part({"content": ""}, done=True, done_reason="stop", prompt_eval_count=400, eval_count=40)
+                read = len(said) // 3  # tokens, or the gateway would take the request for cut
+                self._part({"content": ""}, done=True, done_reason="stop", prompt_eval_count=read, eval_count=40)
 
         def _part(self, message: dict[str, str], **more: Any) -> None:
             part = {"model": MODEL, "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", **message}}
