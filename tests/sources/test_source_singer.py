@@ -243,7 +243,7 @@ def test_a_tap_that_nobody_listens_to_any_more_is_ended(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hello", "no Singer message"),
+        ("hello", "6 bytes that are no Singer message"),
         ('{"type": "RECORD", "stream": "books"}', "without a record"),
         ('{"type": "RECORD", "stream": "books", "record": {}} x', "no Singer message"),
         ('{"type": "STATE", "value": "' + "x" * 2_000_000 + '"}', "a state of more than"),
@@ -252,8 +252,9 @@ def test_a_tap_that_nobody_listens_to_any_more_is_ended(tmp_path: Path) -> None:
 def test_what_is_no_message_ends_the_run(
     tmp_path: Path, broken: Callable[[str], dict[str, Any]], text: str, message: str
 ) -> None:
-    with pytest.raises(TerminalError, match=message):
+    with pytest.raises(TerminalError, match=message) as found:
         extract(tmp_path, broken(text))
+    assert text not in str(found.value)
 
 
 def test_digits_of_numbers_stay_and_other_streams_are_left_out(

@@ -125,9 +125,13 @@ class Tap:
         return {**kept, "HOME": str(self._folder), "TMPDIR": str(self._folder), "PYTHONUNBUFFERED": "1"}
 
     def _listen(self, stream: IO[bytes], tail: deque[str], watch: _Watch) -> None:
+        whole = True
         with suppress(OSError, ValueError):  # closed while it is read
             for number, raw in enumerate(iter(lambda: stream.readline(8192), b"")):
                 watch.heard()
+                begins, whole = whole, raw.endswith(b"\n")
+                if not begins:  # the rest of a long line may begin with the rest of a secret
+                    continue
                 line = self._masked(raw.decode("utf-8", "replace").rstrip())[:500]
                 if line:
                     tail.append(line)
