@@ -7,6 +7,7 @@ at a time and strikes once (or `times` times); connections after that pass untou
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import signal
@@ -360,7 +361,8 @@ class Wire:
         except (Cut, ConnectionError):
             return True
         except OSError as error:
-            self.proxy.failures.append(error)
+            if error.errno != errno.ENOTCONN:  # the other side has gone meanwhile
+                self.proxy.failures.append(error)
             return True
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,11 @@ class TestConnection:
 
 class TestAvro:
     """Avro records with a schema registry, which is an HTTP server that answers as Confluent's documented API."""
+
+    @pytest.fixture(autouse=True)
+    def without_airflow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where an earlier test has loaded it, its hook would look for the registry's connection, and know none."""
+        monkeypatch.delitem(sys.modules, "airflow.sdk", raising=False)
 
     FIRST = {
         "type": "record",

@@ -125,7 +125,8 @@ class Views(dict[str, "Landed"]):
     def write_refused(self, folder: Path, name: str) -> list[Path]:
         """Write the records that could not be read as a reject part, if there are any; return its path."""
         part = rejects.next_part(folder)
-        return [part] if rejects.write(part, self.refused.get(name, ())) else []
+        refused = self.refused.get(name)
+        return [part] if refused and rejects.write(part, refused) else []  # Arrow is loaded only where it is needed
 
     def watch(self, path: Path) -> None:
         """Note what a file is now."""
