@@ -355,16 +355,24 @@ class Wire:
                 for piece in frames.feed(data):
                     await self._pass(side, piece, writer)
             if writer.can_write_eof():
-                writer.write_eof()
+                self._end(writer)
         except HalfClosed:
             return False
         except (Cut, ConnectionError):
             return True
         except OSError as error:
-            if error.errno != errno.ENOTCONN:  # the other side has gone meanwhile
-                self.proxy.failures.append(error)
+            self.proxy.failures.append(error)
             return True
         return False
+
+    @staticmethod
+    def _end(writer: asyncio.StreamWriter) -> None:
+        """Say that no more comes, unless the other side has gone meanwhile."""
+        try:
+            writer.write_eof()
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
 
     def _frames(self, side: Side, pending: list[str]) -> RawFrames | PostgresFrames | HttpFrames:
         if self.proxy.protocol == "postgres":
